@@ -1,0 +1,21 @@
+"""Differentiable image losses: additive weighted SSIM (J. Imaging 2024, 10(5):111) and SSIM."""
+
+from .category_weights import category_weights
+from .functional import SSIMComponents, aw_ssim, ssim, ssim_components
+from .loss import AWSSIMLoss, SSIMLoss
+from .perceptual import CombinedPerceptualLoss
+from .sigma_schedule import SigmaSchedule
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AWSSIMLoss",
+    "CombinedPerceptualLoss",
+    "SSIMComponents",
+    "SSIMLoss",
+    "SigmaSchedule",
+    "aw_ssim",
+    "category_weights",
+    "ssim",
+    "ssim_components",
+]

@@ -1,0 +1,338 @@
+"""The closed-form backends as torch operators: schemas, shapes for tracing, autograd and vmap.
+
+Two autograd functions stand before three operators. `DissimilaritySums` forms the gradient in
+the forward pass and keeps nothing else; `LocalTerms` keeps its inputs and works again in the
+backward pass, since any upstream gradient may come. A backend is a module with the three
+functions of `analytic`. As custom operators they are opaque to torch.compile, which therefore
+compiles one graph for every sigma.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from ..checks import inside_torch_func
+from ..local_terms import Constants
+from . import analytic
+
+ONCE_ONLY = (
+    "The {backend!r} backend of aw_ssim gives first derivatives in reverse mode. For double "
+    'backward, forward-mode derivatives (jvp) or gradients of sigma or mask use backend="torch".'
+)
+_BACKENDS: dict[str, ModuleType] = {"analytic": analytic}
+
+
+class Settings(NamedTuple):
+    """The operators' arguments that are no tensors; `weights` None means the product l c s."""
+
+    weights: list[float] | None
+    c1: float
+    c2: float
+    data_range: float
+    same: bool
+    backend: str
+
+
+def dissimilarity_sums(
+    x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
+) -> Tensor:
+    """The loss map of each image summed: shape (N,)."""
+    need_x, need_y = _needed(x), _needed(y)
+    # torch.compile refuses a function with a jvp, even one that only raises.
+    function = _DissimilaritySums if torch.compiler.is_compiling() else _EagerDissimilaritySums
+    result: Tensor = function.apply(x, y, taps, mask, settings, need_x, need_y)[0]
+    return result
+
+
+def local_terms(
+    x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
+) -> Tensor:
+    """The maps 1 - l, 1 - c, 1 - s, or 1 - l c s alone: K x N x C x H' x W'."""
+    function = _LocalTerms if torch.compiler.is_compiling() else _EagerLocalTerms
+    result: Tensor = function.apply(x, y, taps, mask, settings)
+    return result
+
+
+def _needed(image: Tensor) -> bool:
+    # Under torch.func an outer transform may want a gradient that this level does not show.
+    return torch.is_grad_enabled() and (image.requires_grad or inside_torch_func())
+
+
+@torch.library.custom_op("aw_ssim::dissimilarity_sums", mutates_args=())
+def _sums_op(
+    x: Tensor,
+    y: Tensor,
+    taps: Tensor,
+    mask: Tensor | None,
+    weights: list[float] | None,
+    c1: float,
+    c2: float,
+    data_range: float,
+    same: bool,
+    backend: str,
+    need_x: bool,
+    need_y: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    options = _options(weights, c1, c2, data_range, same)
+    sums, grad_x, grad_y = _BACKENDS[backend].dissimilarity_sums(
+        x, y, taps, mask, options, need_x, need_y
+    )
+    return sums, _or_empty(grad_x, taps), _or_empty(grad_y, taps)
+
+
+@_sums_op.register_fake
+def _(x, y, taps, mask, weights, c1, c2, data_range, same, backend, need_x, need_y):  # type: ignore[no-untyped-def]
+    return (
+        taps.new_empty(x.shape[0]),
+        taps.new_empty(x.shape if need_x else 0),
+        taps.new_empty(x.shape if need_y else 0),
+    )
+
+
+@torch.library.custom_op("aw_ssim::local_terms", mutates_args=())
+def _terms_op(
+    x: Tensor,
+    y: Tensor,
+    taps: Tensor,
+    mask: Tensor | None,
+    weights: list[float] | None,
+    c1: float,
+    c2: float,
+    data_range: float,
+    same: bool,
+    backend: str,
+) -> Tensor:
+    options = _options(weights, c1, c2, data_range, same)
+    result: Tensor = _BACKENDS[backend].local_terms(x, y, taps, mask, options)
+    return result
+
+
+@_terms_op.register_fake
+def _(x, y, taps, mask, weights, c1, c2, data_range, same, backend):  # type: ignore[no-untyped-def]
+    n, c, h, w = x.shape
+    margin = 0 if same else taps.shape[0] - 1
+    return taps.new_empty(1 if weights is None else 3, n, c, h - margin, w - margin)
+
+
+@torch.library.custom_op("aw_ssim::local_terms_backward", mutates_args=())
+def _terms_backward_op(
+    upstream: Tensor,
+    x: Tensor,
+    y: Tensor,
+    taps: Tensor,
+    mask: Tensor | None,
+    weights: list[float] | None,
+    c1: float,
+    c2: float,
+    data_range: float,
+    same: bool,
+    backend: str,
+    need_x: bool,
+    need_y: bool,
+) -> tuple[Tensor, Tensor]:
+    options = _options(weights, c1, c2, data_range, same)
+    grad_x, grad_y = _BACKENDS[backend].local_terms_backward(
+        upstream, x, y, taps, mask, options, need_x, need_y
+    )
+    return _or_empty(grad_x, taps), _or_empty(grad_y, taps)
+
+
+@_terms_backward_op.register_fake
+def _(upstream, x, y, taps, mask, weights, c1, c2, data_range, same, backend, need_x, need_y):  # type: ignore[no-untyped-def]
+    return (
+        taps.new_empty(x.shape if need_x else 0),
+        taps.new_empty(x.shape if need_y else 0),
+    )
+
+
+def _options(
+    weights: list[float] | None, c1: float, c2: float, data_range: float, same: bool
+) -> analytic.Options:
+    fixed = None if weights is None else (weights[0], weights[1], weights[2])
+    return analytic.Options(fixed, Constants(c1, c2), data_range, same)
+
+
+def _or_empty(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return like.new_empty(0) if gradient is None else gradient
+
+
+class _DissimilaritySums(Function):
+    """(N,) sums, and the two gradients, kept from the forward pass for the backward one."""
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        y: Tensor,
+        taps: Tensor,
+        mask: Tensor | None,
+        settings: Settings,
+        need_x: bool,
+        need_y: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        result: tuple[Tensor, Tensor, Tensor] = _sums_op(
+            x, y, taps, mask, *settings, need_x, need_y
+        )
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        x, y, _, _, settings, _, _ = inputs
+        sums, grad_x, grad_y = output
+        ctx.mark_non_differentiable(grad_x, grad_y)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(sums, grad_x, grad_y)
+        ctx.dtypes, ctx.backend = (x.dtype, y.dtype), settings.backend
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        sums, *kept = ctx.saved_tensors
+        gradients: list[Tensor | None] = [None, None]
+        for i, gradient in enumerate(kept):
+            if upstream is None or not ctx.needs_input_grad[i]:
+                continue
+            scaled = (gradient * upstream[:, None, None, None]).to(ctx.dtypes[i])
+            # The sums lead back to the images: through them a second derivative finds its error.
+            gradients[i] = (
+                _OnceOnly.apply(scaled, sums, ctx.backend) if torch.is_grad_enabled() else scaled
+            )
+        return *gradients, None, None, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
+        tensors = _merge_batch(info.batch_size, in_dims, inputs[:4])
+        outputs = _DissimilaritySums.apply(*tensors, *inputs[4:])
+        return _split_batch(outputs, info.batch_size)
+
+
+class _LocalTerms(Function):
+    """K x N x C x H' x W' maps."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
+    ) -> Tensor:
+        result: Tensor = _terms_op(x, y, taps, mask, *settings)
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, y, taps, mask, ctx.settings = inputs
+        ctx.save_for_backward(x, y, taps, mask)
+        ctx.backend = ctx.settings.backend
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, taps, mask = ctx.saved_tensors
+        settings, needed = ctx.settings, ctx.needs_input_grad[:2]
+        outputs = _LocalTermsBackward.apply(upstream, x, y, taps, mask, settings, *needed)
+        gradients = [
+            gradient.to(image.dtype) if need else None
+            for gradient, image, need in zip(outputs, (x, y), needed, strict=True)
+        ]
+        return *gradients, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
+        tensors = _merge_batch(info.batch_size, in_dims, inputs[:4])
+        return _LocalTerms.apply(*tensors, inputs[4]).unflatten(1, (info.batch_size, -1)), 1
+
+
+class _EagerDissimilaritySums(_DissimilaritySums):
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError(ONCE_ONLY.format(backend=ctx.backend))
+
+
+class _EagerLocalTerms(_LocalTerms):
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError(ONCE_ONLY.format(backend=ctx.backend))
+
+
+class _LocalTermsBackward(Function):
+    """The gradients of `_LocalTerms`, an image each; not differentiable again."""
+
+    @staticmethod
+    def forward(
+        upstream: Tensor,
+        x: Tensor,
+        y: Tensor,
+        taps: Tensor,
+        mask: Tensor | None,
+        settings: Settings,
+        need_x: bool,
+        need_y: bool,
+    ) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = _terms_backward_op(
+            upstream, x, y, taps, mask, *settings, need_x, need_y
+        )
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.backend = inputs[5].backend
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(ONCE_ONLY.format(backend=ctx.backend))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
+        tensors = _merge_batch(info.batch_size, in_dims[1:], inputs[1:5])
+        upstream = _batch_at(inputs[0], in_dims[0], info.batch_size, 1).flatten(1, 2)
+        outputs = _LocalTermsBackward.apply(upstream, *tensors, *inputs[5:])
+        return _split_batch(outputs, info.batch_size)
+
+
+class _OnceOnly(Function):
+    """Passes a gradient on; differentiating it again is an error, never a silent zero."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient: Tensor, anchor: Tensor, backend: str) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.backend = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(ONCE_ONLY.format(backend=ctx.backend))
+
+
+def _merge_batch(
+    size: int, in_dims: tuple[int | None, ...], tensors: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """x, y, taps and mask with the mapped dimension merged into N."""
+    x, y, taps, mask = tensors
+    if in_dims[2] is not None:
+        raise NotImplementedError(
+            'vmap over sigma: this backend reads one window for all images. Use backend="torch".'
+        )
+    merged = [
+        None if image is None else _batch_at(image, dim, size, 0).flatten(0, 1)
+        for image, dim in ((x, in_dims[0]), (y, in_dims[1]), (mask, in_dims[3]))
+    ]
+    return [merged[0], merged[1], taps, merged[2]]
+
+
+def _batch_at(tensor: Tensor, dim: int | None, size: int, position: int) -> Tensor:
+    if dim is None:
+        expanded = tensor.unsqueeze(position)
+        shape = list(expanded.shape)
+        shape[position] = size
+        return expanded.expand(shape)
+    return tensor.movedim(dim, position)
+
+
+def _split_batch(outputs: tuple[Tensor, ...], size: int) -> Any:
+    """Outputs with N split again; a gradient that was not asked for is empty and not mapped."""
+    split = tuple(out.unflatten(0, (size, -1)) if out.numel() else out for out in outputs)
+    return split, tuple(0 if out.numel() else None for out in outputs)

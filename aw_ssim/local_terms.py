@@ -1,0 +1,124 @@
+"""Luminance, contrast and structure of each window, and their derivatives (eq. 2 to 7).
+
+Everything here acts pixel by pixel on the windowed statistics of images divided by
+`data_range`, so that C1, C2 and EPS are plain numbers. What is computed is how far each term
+falls short of 1, as a sum of non-negative pieces: near zero loss, `1 - l` has lost its digits.
+
+The paper's sigma_x sigma_y is replaced by one smooth product, used in both c and s,
+
+    p = sqrt(var_x + EPS) sqrt(var_y + EPS) - EPS,
+
+whose gradient is finite on flat windows. For identical images p is the variance itself, p is
+never below |cov|, and l * c * s equals standard SSIM whatever EPS is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+EPS = 1e-12
+
+
+class WindowedStatistics(NamedTuple):
+    """Gaussian-weighted moments of each window of two images."""
+
+    mean_x: Tensor
+    mean_y: Tensor
+    var_x: Tensor
+    var_y: Tensor
+    cov_xy: Tensor
+
+
+class Constants(NamedTuple):
+    """C1 = k1^2 and C2 = k2^2 (eq. 3 with L = 1); C3 = C2 / 2."""
+
+    c1: float
+    c2: float
+
+
+class LocalGradient(NamedTuple):
+    """A window's derivatives to its moments; `cov_xy` is shared by both images."""
+
+    mean_x: Tensor
+    mean_y: Tensor
+    var_x: Tensor
+    var_y: Tensor
+    cov_xy: Tensor
+
+
+def luminance_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
+    """1 - l, from 0 to 2."""
+    mean_x, mean_y = stats.mean_x, stats.mean_y
+    return (mean_x - mean_y) ** 2 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
+
+
+def contrast_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
+    """1 - c, from 0 to 1."""
+    root_x, root_y = torch.sqrt(stats.var_x + EPS), torch.sqrt(stats.var_y + EPS)
+    return (root_x - root_y) ** 2 / (stats.var_x + stats.var_y + constants.c2)
+
+
+def structure_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
+    """1 - s, from 0 to 2."""
+    product = torch.sqrt(stats.var_x + EPS) * torch.sqrt(stats.var_y + EPS) - EPS
+    return (product - stats.cov_xy) / (product + constants.c2 / 2)
+
+
+def product_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
+    """1 - l c s, standard SSIM (eq. 6 with all exponents 1), in which p cancels."""
+    luminance = luminance_shortfall(stats, constants)
+    var_sum = stats.var_x + stats.var_y
+    rest = (var_sum - 2 * stats.cov_xy) / (var_sum + constants.c2)
+    return luminance + (1 - luminance) * rest
+
+
+def weighted_gradient(
+    stats: WindowedStatistics,
+    constants: Constants,
+    weights: tuple[Tensor | float, Tensor | float, Tensor | float],
+) -> LocalGradient:
+    """Derivatives of ``a (1 - l) + b (1 - c) + g (1 - s)``; weights may differ by window."""
+    mean_x, mean_y, var_x, var_y, cov = stats
+    a, b, g = weights
+    mean_scale = 2 * a / (mean_x * mean_x + mean_y * mean_y + constants.c1)
+    luminance = 1 - luminance_shortfall(stats, constants)
+    root_x, root_y = torch.sqrt(var_x + EPS), torch.sqrt(var_y + EPS)
+    product = root_x * root_y - EPS
+    over_c = 1 / (var_x + var_y + constants.c2)
+    over_s = g / (product + constants.c2 / 2)
+    contrast = (2 * product + constants.c2) * over_c
+    structure = (cov + constants.c2 / 2) / (product + constants.c2 / 2)
+    # dp/dvar_x = root_y / (2 root_x): one factor for c and s together, since near identical
+    # images their shares cancel.
+    half_slope = over_s * structure / 2 - b * over_c
+    shared = b * contrast * over_c
+    return LocalGradient(
+        mean_x=mean_scale * (luminance * mean_x - mean_y),
+        mean_y=mean_scale * (luminance * mean_y - mean_x),
+        var_x=shared + half_slope * (root_y / root_x),
+        var_y=shared + half_slope * (root_x / root_y),
+        cov_xy=-over_s,
+    )
+
+
+def product_gradient(
+    stats: WindowedStatistics, constants: Constants, weight: Tensor | float
+) -> LocalGradient:
+    """Derivatives of ``weight (1 - l c s)``."""
+    mean_x, mean_y, var_x, var_y, cov = stats
+    over_l = 1 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
+    luminance = 1 - luminance_shortfall(stats, constants)
+    over_cs = weight / (var_x + var_y + constants.c2)
+    contrast_structure = (2 * cov + constants.c2) * over_cs
+    mean_scale = 2 * contrast_structure * over_l
+    var = contrast_structure * luminance / (var_x + var_y + constants.c2)
+    return LocalGradient(
+        mean_x=mean_scale * (luminance * mean_x - mean_y),
+        mean_y=mean_scale * (luminance * mean_y - mean_x),
+        var_x=var,
+        var_y=var,
+        cov_xy=-2 * luminance * over_cs,
+    )
