@@ -257,7 +257,9 @@ def _floating(name: str, image: Tensor) -> None:
     elif image.dtype == torch.bool:
         advice = f"Use {name}.float()."
     else:
-        advice = f"Use {name}.float() with data_range=255 for 8-bit images, or {name}.float() / 255."
+        advice = (
+            f"Use {name}.float() with data_range=255 for 8-bit images, or {name}.float() / 255."
+        )
     raise TypeError(f"{name}: expected a floating-point tensor, got {image.dtype}. {advice}")
 
 

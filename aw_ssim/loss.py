@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from . import checks
 from .backends import BACKENDS
-from .functional import EQUAL_WEIGHTS, dissimilarity, parse_weights, window_sigma
+from .comparison import EQUAL_WEIGHTS, window_sigma
+from .functional import dissimilarity, parse_weights
 from .sigma_schedule import SigmaSchedule
 
 
@@ -173,6 +173,4 @@ class SSIMLoss(_StructuralLoss):
         padding: str = "valid",
         backend: str = "auto",
     ) -> None:
-        super().__init__(
-            None, data_range, window_size, sigma, k1, k2, reduction, padding, backend
-        )
+        super().__init__(None, data_range, window_size, sigma, k1, k2, reduction, padding, backend)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +109,10 @@ class FrozenLPIPS(nn.Module):
         self.slices = nn.ModuleList(model.net.children())
         self.heads = nn.ModuleList(head.model[-1] for head in model.lins)
         for module in list(self.modules()):
-            tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            tensors = [
+                *module.named_parameters(recurse=False),
+                *module.named_buffers(recurse=False),
+            ]
             for name, tensor in tensors:
                 delattr(module, name)
                 module.register_buffer(name, tensor.detach(), persistent=False)
@@ -117,7 +121,7 @@ class FrozenLPIPS(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         for name, image in (("prediction", x), ("target", y)):
             checks.channels_for_trunk(image, name, SMALLEST_IMAGE[self.net])
-        x, y = (self.scaling(image.to(self.scaling.shift.dtype)) for image in (x, y))
+        x, y = (self._standardised(image) for image in (x, y))
         distances: Tensor | float = 0.0
         for layers, head in zip(self.slices, self.heads, strict=True):
             x, y = layers(x), layers(y)
@@ -125,6 +129,11 @@ class FrozenLPIPS(nn.Module):
             distances = distances + head(difference**2).mean((1, 2, 3))
         assert isinstance(distances, Tensor)
         return distances
+
+    def _standardised(self, image: Tensor) -> Tensor:
+        weights_dtype = next(self.heads.buffers()).dtype
+        scaled: Tensor = self.scaling(image.to(weights_dtype).expand(-1, 3, -1, -1))
+        return scaled
 
     def extra_repr(self) -> str:
         return f"net={self.net!r}"
@@ -135,7 +144,7 @@ def _unit_length(features: Tensor) -> Tensor:
     return features / torch.sqrt((features**2).sum(1, keepdim=True) + SQUARED_LENGTH_EPS)
 
 
-def _lpips_model(net: str, trunk: Mapping[str, Tensor]) -> nn.Module:
+def _lpips_model(net: str, trunk: Mapping[str, Tensor]) -> Any:
     """The package's model with the given trunk; the heads come with the package."""
     import warnings
 
@@ -145,7 +154,7 @@ def _lpips_model(net: str, trunk: Mapping[str, Tensor]) -> nn.Module:
     # calls torchvision in a deprecated way.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model: nn.Module = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     for layers in model.net.children():
         for index, layer in layers.named_children():
             prefix = f"features.{index}."

@@ -103,9 +103,7 @@ def gather(
     """Adds each window's derivatives to the pixels it holds, into `out_x` and `out_y`."""
     half, columns = len(taps) // 2, stats.mean_x.shape[2]
     # Each row's pivot is the mean of the window centred on it, or of the nearest one.
-    pivot_x, pivot_y = (
-        F.pad(mean, (0, 0, half, half), mode="replicate") for mean in stats[:2]
-    )
+    pivot_x, pivot_y = (F.pad(mean, (0, 0, half, half), mode="replicate") for mean in stats[:2])
     base_x, var_x, base_y, var_y, cov = _down_columns(
         stats, local, taps, pivot_x, pivot_y, out_x is not None, out_y is not None
     )

@@ -1,41 +1,25 @@
-"""The closed-form backends as torch operators: schemas, shapes for tracing, autograd and vmap.
+"""Derivatives and batching (vmap) of the closed-form operators.
 
-Two autograd functions stand before three operators. `DissimilaritySums` forms the gradient in
-the forward pass and keeps nothing else; `LocalTerms` keeps its inputs and works again in the
-backward pass, since any upstream gradient may come. A backend is a module with the three
-functions of `analytic`. As custom operators they are opaque to torch.compile, which therefore
-compiles one graph for every sigma.
+`DissimilaritySums` forms the gradient in the forward pass and keeps nothing else; `LocalTerms`
+keeps its inputs and works again in the backward pass, since any upstream gradient may come.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from ..checks import inside_torch_func
-from ..local_terms import Constants
-from . import analytic
+from . import operators
+from .operators import Settings
 
 ONCE_ONLY = (
     "The {backend!r} backend of aw_ssim gives first derivatives in reverse mode. For double "
     'backward, forward-mode derivatives (jvp) or gradients of sigma or mask use backend="torch".'
 )
-_BACKENDS: dict[str, ModuleType] = {"analytic": analytic}
-
-
-class Settings(NamedTuple):
-    """The operators' arguments that are no tensors; `weights` None means the product l c s."""
-
-    weights: list[float] | None
-    c1: float
-    c2: float
-    data_range: float
-    same: bool
-    backend: str
 
 
 def dissimilarity_sums(
@@ -63,104 +47,6 @@ def _needed(image: Tensor) -> bool:
     return torch.is_grad_enabled() and (image.requires_grad or inside_torch_func())
 
 
-@torch.library.custom_op("aw_ssim::dissimilarity_sums", mutates_args=())
-def _sums_op(
-    x: Tensor,
-    y: Tensor,
-    taps: Tensor,
-    mask: Tensor | None,
-    weights: list[float] | None,
-    c1: float,
-    c2: float,
-    data_range: float,
-    same: bool,
-    backend: str,
-    need_x: bool,
-    need_y: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    options = _options(weights, c1, c2, data_range, same)
-    sums, grad_x, grad_y = _BACKENDS[backend].dissimilarity_sums(
-        x, y, taps, mask, options, need_x, need_y
-    )
-    return sums, _or_empty(grad_x, taps), _or_empty(grad_y, taps)
-
-
-@_sums_op.register_fake
-def _(x, y, taps, mask, weights, c1, c2, data_range, same, backend, need_x, need_y):  # type: ignore[no-untyped-def]
-    return (
-        taps.new_empty(x.shape[0]),
-        taps.new_empty(x.shape if need_x else 0),
-        taps.new_empty(x.shape if need_y else 0),
-    )
-
-
-@torch.library.custom_op("aw_ssim::local_terms", mutates_args=())
-def _terms_op(
-    x: Tensor,
-    y: Tensor,
-    taps: Tensor,
-    mask: Tensor | None,
-    weights: list[float] | None,
-    c1: float,
-    c2: float,
-    data_range: float,
-    same: bool,
-    backend: str,
-) -> Tensor:
-    options = _options(weights, c1, c2, data_range, same)
-    result: Tensor = _BACKENDS[backend].local_terms(x, y, taps, mask, options)
-    return result
-
-
-@_terms_op.register_fake
-def _(x, y, taps, mask, weights, c1, c2, data_range, same, backend):  # type: ignore[no-untyped-def]
-    n, c, h, w = x.shape
-    margin = 0 if same else taps.shape[0] - 1
-    return taps.new_empty(1 if weights is None else 3, n, c, h - margin, w - margin)
-
-
-@torch.library.custom_op("aw_ssim::local_terms_backward", mutates_args=())
-def _terms_backward_op(
-    upstream: Tensor,
-    x: Tensor,
-    y: Tensor,
-    taps: Tensor,
-    mask: Tensor | None,
-    weights: list[float] | None,
-    c1: float,
-    c2: float,
-    data_range: float,
-    same: bool,
-    backend: str,
-    need_x: bool,
-    need_y: bool,
-) -> tuple[Tensor, Tensor]:
-    options = _options(weights, c1, c2, data_range, same)
-    grad_x, grad_y = _BACKENDS[backend].local_terms_backward(
-        upstream, x, y, taps, mask, options, need_x, need_y
-    )
-    return _or_empty(grad_x, taps), _or_empty(grad_y, taps)
-
-
-@_terms_backward_op.register_fake
-def _(upstream, x, y, taps, mask, weights, c1, c2, data_range, same, backend, need_x, need_y):  # type: ignore[no-untyped-def]
-    return (
-        taps.new_empty(x.shape if need_x else 0),
-        taps.new_empty(x.shape if need_y else 0),
-    )
-
-
-def _options(
-    weights: list[float] | None, c1: float, c2: float, data_range: float, same: bool
-) -> analytic.Options:
-    fixed = None if weights is None else (weights[0], weights[1], weights[2])
-    return analytic.Options(fixed, Constants(c1, c2), data_range, same)
-
-
-def _or_empty(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return like.new_empty(0) if gradient is None else gradient
-
-
 class _DissimilaritySums(Function):
     """(N,) sums, and the two gradients, kept from the forward pass for the backward one."""
 
@@ -174,7 +60,7 @@ class _DissimilaritySums(Function):
         need_x: bool,
         need_y: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        result: tuple[Tensor, Tensor, Tensor] = _sums_op(
+        result: tuple[Tensor, Tensor, Tensor] = operators.sums_op(
             x, y, taps, mask, *settings, need_x, need_y
         )
         return result
@@ -216,7 +102,7 @@ class _LocalTerms(Function):
     def forward(
         x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
     ) -> Tensor:
-        result: Tensor = _terms_op(x, y, taps, mask, *settings)
+        result: Tensor = operators.terms_op(x, y, taps, mask, *settings)
         return result
 
     @staticmethod
@@ -239,7 +125,8 @@ class _LocalTerms(Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
         tensors = _merge_batch(info.batch_size, in_dims, inputs[:4])
-        return _LocalTerms.apply(*tensors, inputs[4]).unflatten(1, (info.batch_size, -1)), 1
+        maps: Tensor = _LocalTerms.apply(*tensors, inputs[4])
+        return _split(maps, 1, info.batch_size), 1
 
 
 class _EagerDissimilaritySums(_DissimilaritySums):
@@ -268,7 +155,7 @@ class _LocalTermsBackward(Function):
         need_x: bool,
         need_y: bool,
     ) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = _terms_backward_op(
+        result: tuple[Tensor, Tensor] = operators.terms_backward_op(
             upstream, x, y, taps, mask, *settings, need_x, need_y
         )
         return result
@@ -334,5 +221,9 @@ def _batch_at(tensor: Tensor, dim: int | None, size: int, position: int) -> Tens
 
 def _split_batch(outputs: tuple[Tensor, ...], size: int) -> Any:
     """Outputs with N split again; a gradient that was not asked for is empty and not mapped."""
-    split = tuple(out.unflatten(0, (size, -1)) if out.numel() else out for out in outputs)
+    split = tuple(_split(out, 0, size) if out.numel() else out for out in outputs)
     return split, tuple(0 if out.numel() else None for out in outputs)
+
+
+def _split(tensor: Tensor, dim: int, size: int) -> Tensor:
+    return tensor.reshape(*tensor.shape[:dim], size, -1, *tensor.shape[dim + 1 :])
