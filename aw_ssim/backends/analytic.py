@@ -26,7 +26,7 @@ CHUNK_PIXELS = 1 << 17
 class Options:
     """What the backends' functions need beside images; `weights` None means the product."""
 
-    weights: tuple[float, float, float] | None
+    weights: tuple[float, ...] | None
     constants: Constants
     data_range: float
     same: bool

@@ -115,7 +115,10 @@ class _LocalTerms(Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, y, taps, mask = ctx.saved_tensors
         settings, needed = ctx.settings, ctx.needs_input_grad[:2]
-        outputs = _LocalTermsBackward.apply(upstream, x, y, taps, mask, settings, *needed)
+        # A compiled graph is never differentiated twice, and older torch traces no function here.
+        compiling = torch.compiler.is_compiling()
+        function = _LocalTermsBackward.forward if compiling else _LocalTermsBackward.apply
+        outputs = function(upstream, x, y, taps, mask, settings, *needed)
         gradients = [
             gradient.to(image.dtype) if need else None
             for gradient, image, need in zip(outputs, (x, y), needed, strict=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from ..local_terms import Constants
 from . import analytic
@@ -29,99 +29,72 @@ class Settings(NamedTuple):
     same: bool
     backend: str
 
+    def options(self) -> analytic.Options:
+        weights = None if self.weights is None else tuple(self.weights)
+        return analytic.Options(weights, Constants(self.c1, self.c2), self.data_range, self.same)
 
-@torch.library.custom_op("aw_ssim::dissimilarity_sums", mutates_args=())
-def sums_op(
-    x: Tensor,
-    y: Tensor,
-    taps: Tensor,
-    mask: Tensor | None,
-    weights: list[float] | None,
-    c1: float,
-    c2: float,
-    data_range: float,
-    same: bool,
-    backend: str,
-    need_x: bool,
-    need_y: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    options = _options(weights, c1, c2, data_range, same)
-    sums, grad_x, grad_y = _BACKENDS[backend].dissimilarity_sums(
-        x, y, taps, mask, options, need_x, need_y
+
+IMAGES = "Tensor x, Tensor y, Tensor taps, Tensor? mask"
+SETTINGS = "float[]? weights, float c1, float c2, float data_range, bool same, str backend"
+NEEDED = "bool need_x, bool need_y"
+
+
+@custom_op(
+    "aw_ssim::dissimilarity_sums",
+    mutates_args=(),
+    schema=f"({IMAGES}, {SETTINGS}, {NEEDED}) -> (Tensor, Tensor, Tensor)",
+)
+def sums_op(x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
+    """The loss map of each image summed, (N,), and its gradients; empty where not needed."""
+    settings, (need_x, need_y) = Settings(*rest[:-2]), rest[-2:]
+    sums, *gradients = _BACKENDS[settings.backend].dissimilarity_sums(
+        x, y, taps, mask, settings.options(), need_x, need_y
     )
-    return sums, _or_empty(grad_x, taps), _or_empty(grad_y, taps)
+    return sums, *(_or_empty(gradient, taps) for gradient in gradients)
 
 
 @sums_op.register_fake
-def _(x, y, taps, mask, weights, c1, c2, data_range, same, backend, need_x, need_y):  # type: ignore[no-untyped-def]
-    return (
-        taps.new_empty(x.shape[0]),
-        taps.new_empty(x.shape if need_x else 0),
-        taps.new_empty(x.shape if need_y else 0),
-    )
+def _(x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
+    need_x, need_y = rest[-2:]
+    return taps.new_empty(x.shape[0]), *_fake_gradients(x, taps, need_x, need_y)
 
 
-@torch.library.custom_op("aw_ssim::local_terms", mutates_args=())
-def terms_op(
-    x: Tensor,
-    y: Tensor,
-    taps: Tensor,
-    mask: Tensor | None,
-    weights: list[float] | None,
-    c1: float,
-    c2: float,
-    data_range: float,
-    same: bool,
-    backend: str,
-) -> Tensor:
-    options = _options(weights, c1, c2, data_range, same)
-    result: Tensor = _BACKENDS[backend].local_terms(x, y, taps, mask, options)
-    return result
+@custom_op("aw_ssim::local_terms", mutates_args=(), schema=f"({IMAGES}, {SETTINGS}) -> Tensor")
+def terms_op(x, y, taps, mask, *settings):  # type: ignore[no-untyped-def]
+    """The maps 1 - l, 1 - c, 1 - s, or 1 - l c s alone: K x N x C x H' x W'."""
+    settings = Settings(*settings)
+    return _BACKENDS[settings.backend].local_terms(x, y, taps, mask, settings.options())
 
 
 @terms_op.register_fake
-def _(x, y, taps, mask, weights, c1, c2, data_range, same, backend):  # type: ignore[no-untyped-def]
+def _(x, y, taps, mask, *settings):  # type: ignore[no-untyped-def]
+    settings = Settings(*settings)
     n, c, h, w = x.shape
-    margin = 0 if same else taps.shape[0] - 1
-    return taps.new_empty(1 if weights is None else 3, n, c, h - margin, w - margin)
+    margin = 0 if settings.same else taps.shape[0] - 1
+    return taps.new_empty(1 if settings.weights is None else 3, n, c, h - margin, w - margin)
 
 
-@torch.library.custom_op("aw_ssim::local_terms_backward", mutates_args=())
-def terms_backward_op(
-    upstream: Tensor,
-    x: Tensor,
-    y: Tensor,
-    taps: Tensor,
-    mask: Tensor | None,
-    weights: list[float] | None,
-    c1: float,
-    c2: float,
-    data_range: float,
-    same: bool,
-    backend: str,
-    need_x: bool,
-    need_y: bool,
-) -> tuple[Tensor, Tensor]:
-    options = _options(weights, c1, c2, data_range, same)
-    grad_x, grad_y = _BACKENDS[backend].local_terms_backward(
-        upstream, x, y, taps, mask, options, need_x, need_y
+@custom_op(
+    "aw_ssim::local_terms_backward",
+    mutates_args=(),
+    schema=f"(Tensor upstream, {IMAGES}, {SETTINGS}, {NEEDED}) -> (Tensor, Tensor)",
+)
+def terms_backward_op(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
+    """The gradients of `local_terms`; empty where not needed."""
+    settings, (need_x, need_y) = Settings(*rest[:-2]), rest[-2:]
+    gradients = _BACKENDS[settings.backend].local_terms_backward(
+        upstream, x, y, taps, mask, settings.options(), need_x, need_y
     )
-    return _or_empty(grad_x, taps), _or_empty(grad_y, taps)
+    return tuple(_or_empty(gradient, taps) for gradient in gradients)
 
 
 @terms_backward_op.register_fake
-def _(upstream, x, y, taps, mask, weights, c1, c2, data_range, same, backend, need_x, need_y):  # type: ignore[no-untyped-def]
-    return (
-        taps.new_empty(x.shape if need_x else 0),
-        taps.new_empty(x.shape if need_y else 0),
-    )
+def _(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
+    return _fake_gradients(x, taps, *rest[-2:])
 
 
-def _options(
-    weights: list[float] | None, c1: float, c2: float, data_range: float, same: bool
-) -> analytic.Options:
-    fixed = None if weights is None else (weights[0], weights[1], weights[2])
-    return analytic.Options(fixed, Constants(c1, c2), data_range, same)
+def _fake_gradients(x: Tensor, taps: Tensor, *needed: bool) -> tuple[Tensor, ...]:
+    return tuple(taps.new_empty(x.shape if need else 0) for need in needed)
 
 
 def _or_empty(gradient: Tensor | None, like: Tensor) -> Tensor:

@@ -31,7 +31,9 @@ def windowed_statistics(
     along_rows, row_weight = _merge_windows(x, y, None, mask, taps, dim=-1)
     mean_x, mean_y, *within = along_rows
     stats, _ = _merge_windows(mean_x, mean_y, within, row_weight, taps, dim=-2)
-    return stats._replace(var_x=stats.var_x.clamp(min=0), var_y=stats.var_y.clamp(min=0))
+    mean_x, mean_y, var_x, var_y, cov_xy = stats
+    # Rounding can leave a variance a little below 0.
+    return WindowedStatistics(mean_x, mean_y, var_x.clamp(min=0), var_y.clamp(min=0), cov_xy)
 
 
 def reflect(image: Tensor, margin: int) -> Tensor:
