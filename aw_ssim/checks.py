@@ -21,7 +21,9 @@ PADDINGS = ("valid", "same")
 def number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {_describe(value)}.")
-    if not math.isfinite(value):
+    # Not math.isfinite: torch.compile(dynamic=True) makes numbers symbols, which only compare.
+    comparable: Any = value
+    if not -math.inf < comparable < math.inf:
         raise ValueError(f"{name}: expected a finite number, got {value}.")
     return float(value)
 

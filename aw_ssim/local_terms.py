@@ -23,13 +23,31 @@ EPS = 1e-12
 
 
 class WindowedStatistics(NamedTuple):
-    """Gaussian-weighted moments of each window of two images."""
+    """Gaussian-weighted moments of each window of two images.
 
-    mean_x: Tensor
-    mean_y: Tensor
+    A mean is a pivot, the value of a pixel in the window, plus a shift: where the window is nearly
+    flat the two are of different size, and differences of means keep the digits of the shifts.
+    """
+
+    pivot_x: Tensor
+    pivot_y: Tensor
+    shift_x: Tensor
+    shift_y: Tensor
     var_x: Tensor
     var_y: Tensor
     cov_xy: Tensor
+
+    @property
+    def mean_x(self) -> Tensor:
+        return self.pivot_x + self.shift_x
+
+    @property
+    def mean_y(self) -> Tensor:
+        return self.pivot_y + self.shift_y
+
+    @property
+    def mean_difference(self) -> Tensor:
+        return (self.pivot_x - self.pivot_y) + (self.shift_x - self.shift_y)
 
 
 class Constants(NamedTuple):
@@ -52,7 +70,7 @@ class LocalGradient(NamedTuple):
 def luminance_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
     """1 - l, from 0 to 2."""
     mean_x, mean_y = stats.mean_x, stats.mean_y
-    return (mean_x - mean_y) ** 2 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
+    return stats.mean_difference**2 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
 
 
 def contrast_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
@@ -81,10 +99,11 @@ def weighted_gradient(
     weights: tuple[Tensor | float, Tensor | float, Tensor | float],
 ) -> LocalGradient:
     """Derivatives of ``a (1 - l) + b (1 - c) + g (1 - s)``; weights may differ by window."""
-    mean_x, mean_y, var_x, var_y, cov = stats
+    mean_x, mean_y, difference = stats.mean_x, stats.mean_y, stats.mean_difference
+    var_x, var_y, cov = stats.var_x, stats.var_y, stats.cov_xy
     a, b, g = weights
     mean_scale = 2 * a / (mean_x * mean_x + mean_y * mean_y + constants.c1)
-    luminance = 1 - luminance_shortfall(stats, constants)
+    shortfall = luminance_shortfall(stats, constants)
     root_x, root_y = torch.sqrt(var_x + EPS), torch.sqrt(var_y + EPS)
     product = root_x * root_y - EPS
     over_c = 1 / (var_x + var_y + constants.c2)
@@ -96,8 +115,8 @@ def weighted_gradient(
     half_slope = over_s * structure / 2 - b * over_c
     shared = b * contrast * over_c
     return LocalGradient(
-        mean_x=mean_scale * (luminance * mean_x - mean_y),
-        mean_y=mean_scale * (luminance * mean_y - mean_x),
+        mean_x=mean_scale * (difference - shortfall * mean_x),
+        mean_y=-mean_scale * (difference + shortfall * mean_y),
         var_x=shared + half_slope * (root_y / root_x),
         var_y=shared + half_slope * (root_x / root_y),
         cov_xy=-over_s,
@@ -108,16 +127,18 @@ def product_gradient(
     stats: WindowedStatistics, constants: Constants, weight: Tensor | float
 ) -> LocalGradient:
     """Derivatives of ``weight (1 - l c s)``."""
-    mean_x, mean_y, var_x, var_y, cov = stats
+    mean_x, mean_y, difference = stats.mean_x, stats.mean_y, stats.mean_difference
+    var_x, var_y, cov = stats.var_x, stats.var_y, stats.cov_xy
     over_l = 1 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
-    luminance = 1 - luminance_shortfall(stats, constants)
+    shortfall = luminance_shortfall(stats, constants)
+    luminance = 1 - shortfall
     over_cs = weight / (var_x + var_y + constants.c2)
     contrast_structure = (2 * cov + constants.c2) * over_cs
     mean_scale = 2 * contrast_structure * over_l
     var = contrast_structure * luminance / (var_x + var_y + constants.c2)
     return LocalGradient(
-        mean_x=mean_scale * (luminance * mean_x - mean_y),
-        mean_y=mean_scale * (luminance * mean_y - mean_x),
+        mean_x=mean_scale * (difference - shortfall * mean_x),
+        mean_y=-mean_scale * (difference + shortfall * mean_y),
         var_x=var,
         var_y=var,
         cov_xy=-2 * luminance * over_cs,

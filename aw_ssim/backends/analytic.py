@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import local_terms as terms
 from ..local_terms import Constants, LocalGradient, WindowedStatistics
-from .analytic_passes import gather, moments
+from .analytic_passes import Moments, gather, moments
 from .torch_reference import reflect
 
 # Pixels a chunk aims at: some twenty float32 buffers of this size stay in the last-level cache.
@@ -48,7 +48,8 @@ def dissimilarity_sums(
     for group in _groups(x, y, taps, mask, options):
         out_x, out_y = gradients.buffers(group)
         for strip in group.strips():
-            stats, total = moments(strip.x, strip.y, strip.mask, strip.taps)
+            found = moments(strip.x, strip.y, strip.mask, strip.taps)
+            stats = found.stats
             centre = strip.mask_at_centres()
             shortfall = _shortfall(stats, options)
             if centre is not None:
@@ -56,7 +57,7 @@ def dissimilarity_sums(
             plane_sums[group.planes] += shortfall.sum((1, 2))
             if gradients.needed:
                 local = _local_gradient(stats, options, 1.0 if centre is None else centre)
-                strip.gather(stats, _share(local, total), out_x, out_y)
+                strip.gather(found, _share(local, found.total), out_x, out_y)
         gradients.store(group, out_x, out_y, options)
     return plane_sums.view(n, c).sum(1), *gradients.finished()
 
@@ -71,7 +72,7 @@ def local_terms(
     out = taps.new_empty(count, n * c, h - margin, w - margin)
     for group in _groups(x, y, taps, mask, options):
         for strip in group.strips():
-            stats, _ = moments(strip.x, strip.y, strip.mask, strip.taps)
+            stats = moments(strip.x, strip.y, strip.mask, strip.taps).stats
             for k, shortfall in enumerate(_terms(stats, options)):
                 out[k, group.planes, strip.windows] = shortfall
     return out.view(count, n, c, h - margin, w - margin)
@@ -93,13 +94,14 @@ def local_terms_backward(
     for group in _groups(x, y, taps, mask, options):
         out_x, out_y = gradients.buffers(group)
         for strip in group.strips():
-            stats, total = moments(strip.x, strip.y, strip.mask, strip.taps)
+            found = moments(strip.x, strip.y, strip.mask, strip.taps)
+            stats = found.stats
             at = upstream[:, group.planes, strip.windows]
             if options.weights is None:
                 local = terms.product_gradient(stats, options.constants, at[0])
             else:
                 local = terms.weighted_gradient(stats, options.constants, (at[0], at[1], at[2]))
-            strip.gather(stats, _share(local, total), out_x, out_y)
+            strip.gather(found, _share(local, found.total), out_x, out_y)
         gradients.store(group, out_x, out_y, options)
     return gradients.finished()
 
@@ -121,14 +123,14 @@ class _Strip:
 
     def gather(
         self,
-        stats: WindowedStatistics,
+        found: Moments,
         local: LocalGradient,
         out_x: Tensor | None,
         out_y: Tensor | None,
     ) -> None:
         rows = slice(self.windows.start, self.windows.start + self.x.shape[1])
         out_x, out_y = (None if out is None else out[:, rows] for out in (out_x, out_y))
-        gather(self.x, self.y, stats, local, self.taps, out_x, out_y)
+        gather(self.x, self.y, found, local, self.taps, out_x, out_y)
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _terms(stats: WindowedStatistics, options: Options) -> tuple[Tensor, ...]:
 
 def _shortfall(stats: WindowedStatistics, options: Options) -> Tensor:
     weights = options.weights or (1.0,)
-    total = torch.zeros_like(stats.mean_x)
+    total = torch.zeros_like(stats.var_x)
     for weight, shortfall in zip(weights, _terms(stats, options), strict=True):
         total.add_(shortfall, alpha=weight)
     return total

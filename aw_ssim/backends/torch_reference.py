@@ -28,12 +28,13 @@ def windowed_statistics(
     if mask is not None:
         # Selecting, not multiplying: a NaN outside the mask must not count.
         x, y = torch.where(mask > 0, x, 0), torch.where(mask > 0, y, 0)
-    along_rows, row_weight = _merge_windows(x, y, None, mask, taps, dim=-1)
-    mean_x, mean_y, *within = along_rows
-    stats, _ = _merge_windows(mean_x, mean_y, within, row_weight, taps, dim=-2)
-    mean_x, mean_y, var_x, var_y, cov_xy = stats
+    rows, row_weight = _merge_windows(x, y, None, mask, taps, dim=-1)
+    stats, _ = _merge_windows(rows.pivot_x, rows.pivot_y, rows, row_weight, taps, dim=-2)
     # Rounding can leave a variance a little below 0.
-    return WindowedStatistics(mean_x, mean_y, var_x.clamp(min=0), var_y.clamp(min=0), cov_xy)
+    var_x, var_y = stats.var_x.clamp(min=0), stats.var_y.clamp(min=0)
+    return WindowedStatistics(
+        stats.pivot_x, stats.pivot_y, stats.shift_x, stats.shift_y, var_x, var_y, stats.cov_xy
+    )
 
 
 def reflect(image: Tensor, margin: int) -> Tensor:
@@ -42,40 +43,39 @@ def reflect(image: Tensor, margin: int) -> Tensor:
 
 
 def _merge_windows(
-    mean_x: Tensor,
-    mean_y: Tensor,
-    within: list[Tensor] | None,
+    x: Tensor,
+    y: Tensor,
+    within: WindowedStatistics | None,
     weight: Tensor | None,
     taps: Tensor,
     dim: int,
 ) -> tuple[WindowedStatistics, Tensor | None]:
-    """Statistics along one axis, from entries with their own means and second moments."""
+    """Statistics along one axis, of entries x and y that may have shifts and moments within."""
+    size = taps.shape[0]
 
     def windows(entries: Tensor) -> Tensor:
-        return entries.unfold(dim, taps.shape[0], 1)
+        count = entries.shape[dim] - size + 1
+        return torch.stack([entries.narrow(dim, j, count) for j in range(size)], dim=-1)
 
-    x, y, total = windows(mean_x), windows(mean_y), None
+    x, y, total = windows(x), windows(y), None
     if weight is None:
         share = taps
-        centre = taps.shape[0] // 2
-        pivot_x, pivot_y = x[..., centre], y[..., centre]
+        pivot_x, pivot_y = x[..., size // 2], y[..., size // 2]
     else:
         share = taps * windows(weight)
         total = share.sum(-1)
         share = share / torch.where(total > 0, total, 1)[..., None]
-        # The centre entry may be masked out; the mean itself is as good a pivot.
+        # The centre entry may be masked out; near the mean is as good a pivot.
         pivot_x, pivot_y = (share * x).sum(-1), (share * y).sum(-1)
     dx, dy = x - pivot_x[..., None], y - pivot_y[..., None]
-    shift_x, shift_y = (share * dx).sum(-1), (share * dy).sum(-1)
-    second = [
-        (share * dx * dx).sum(-1) - shift_x * shift_x,
-        (share * dy * dy).sum(-1) - shift_y * shift_y,
-        (share * dx * dy).sum(-1) - shift_x * shift_y,
-    ]
     if within is not None:
-        second = [
-            between + (share * windows(inner)).sum(-1)
-            for between, inner in zip(second, within, strict=True)
-        ]
-    var_x, var_y, cov_xy = second
-    return WindowedStatistics(pivot_x + shift_x, pivot_y + shift_y, var_x, var_y, cov_xy), total
+        dx, dy = dx + windows(within.shift_x), dy + windows(within.shift_y)
+    shift_x, shift_y = (share * dx).sum(-1), (share * dy).sum(-1)
+    var_x = (share * dx * dx).sum(-1) - shift_x * shift_x
+    var_y = (share * dy * dy).sum(-1) - shift_y * shift_y
+    cov_xy = (share * dx * dy).sum(-1) - shift_x * shift_y
+    if within is not None:
+        var_x = var_x + (share * windows(within.var_x)).sum(-1)
+        var_y = var_y + (share * windows(within.var_y)).sum(-1)
+        cov_xy = cov_xy + (share * windows(within.cov_xy)).sum(-1)
+    return WindowedStatistics(pivot_x, pivot_y, shift_x, shift_y, var_x, var_y, cov_xy), total
