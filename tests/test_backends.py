@@ -1,0 +1,51 @@
+"""Which backend is chosen, and the reason given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aw_ssim import AWSSIMLoss, aw_ssim
+from aw_ssim.backends import choose_backend
+
+X = torch.linspace(0, 1, 300).reshape(1, 1, 15, 20)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_auto_prefers_the_closed_form(dtype: torch.dtype) -> None:
+    assert choose_backend("auto", X.to(dtype), X, sigma=1.5).name == "analytic"
+
+
+def test_auto_takes_the_definition_where_it_must() -> None:
+    differentiable = torch.tensor(1.5, requires_grad=True)
+    for choice, word in (
+        (choose_backend("auto", X.double(), X, sigma=1.5), "float64"),
+        (choose_backend("auto", X, X.double(), sigma=1.5), "float64"),
+        (choose_backend("auto", X, X, sigma=differentiable), "sigma"),
+        (choose_backend("auto", X, X, 1.5, torch.ones_like(X).requires_grad_()), "mask"),
+        (choose_backend("auto", X.to("meta"), X.to("meta"), sigma=1.5), "meta"),
+    ):
+        assert choice.name == "torch"
+        assert word in choice.reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_named_backend_is_taken(dtype: torch.dtype, backend: str) -> None:
+    assert choose_backend(backend, X.to(dtype), X.to(dtype), sigma=1.5).name == backend
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_backends_agree(dtype: torch.dtype) -> None:
+    y = X.flip(-1).to(dtype)
+    values = [aw_ssim(X.to(dtype), y, backend=name) for name in ("torch", "analytic", "auto")]
+    assert len({value.dtype for value in values}) == 1
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_shapes_are_inferred_without_data(reduction: str, backend: str) -> None:
+    x = torch.empty(2, 3, 20, 24, device="meta")
+    for padding, shape in (("valid", (2, 3, 10, 14)), ("same", (2, 3, 20, 24))):
+        loss = AWSSIMLoss(reduction=reduction, padding=padding, backend=backend)
+        assert loss(x, x).shape == (() if reduction == "mean" else shape)

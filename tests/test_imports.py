@@ -1,0 +1,69 @@
+"""What `import aw_ssim` brings in, in a fresh interpreter, and what it offers."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import subprocess
+import sys
+
+import aw_ssim
+
+PUBLIC = {
+    "AWSSIMLoss",
+    "CombinedPerceptualLoss",
+    "SSIMLoss",
+    "SigmaSchedule",
+    "aw_ssim",
+    "category_weights",
+    "ssim",
+    "ssim_components",
+}
+
+
+def fresh(code: str) -> str:
+    """The output of `code` in an interpreter of its own, where warnings are errors."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    paths = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    result = subprocess.run(command, capture_output=True, text=True, env=paths, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_brings_in_torch_and_nothing_else() -> None:
+    code = (
+        "import json, sys, torch; before = set(sys.modules); import aw_ssim;"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    new = json.loads(fresh(code))
+    own = {name for name in new if name.partition(".")[0] == "aw_ssim"}
+    assert own
+    foreign = {name.partition(".")[0] for name in new} - {"aw_ssim", "torch"}
+    assert foreign <= set(sys.stdlib_module_names)
+    assert not [name for name in own if "triton" in name]
+
+
+def test_optional_packages_stay_out() -> None:
+    code = "import json, sys, aw_ssim; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.partition(".")[0] for name in json.loads(fresh(code))}
+    assert not loaded & {"lpips", "torchvision", "skimage", "scipy", "matplotlib", "PIL"}
+
+
+def test_using_the_losses_brings_in_no_optional_package() -> None:
+    code = (
+        "import json, sys, torch; from aw_ssim import AWSSIMLoss;"
+        "x = torch.rand(1, 1, 16, 16, requires_grad=True); AWSSIMLoss()(x, 1 - x).backward();"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(fresh(code))}
+    assert not loaded & {"lpips", "torchvision", "skimage", "scipy", "matplotlib", "PIL"}
+
+
+def test_public_names() -> None:
+    assert set(aw_ssim.__all__) >= PUBLIC
+    for name in aw_ssim.__all__:
+        assert getattr(aw_ssim, name).__doc__
+
+
+def test_typed() -> None:
+    assert importlib.resources.files(aw_ssim).joinpath("py.typed").is_file()
