@@ -55,7 +55,6 @@ class CombinedPerceptualLoss(nn.Module):
         self,
         structural: nn.Module | None = None,
         mix: float = 0.8,
-        *,
         net: str = "alex",
         perceptual: nn.Module | None = None,
         trunk_weights: str | PathLike[str] | Mapping[str, Tensor] | None = None,
