@@ -8,7 +8,6 @@ A category in the MVTec AD layout; `--preset paper` for the paper's sizes, `--he
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import Counter, defaultdict
 
@@ -21,8 +20,8 @@ from two_stage.cpu_memory import keep_freed_memory
 from two_stage.dataset import find_category, load_normal_images
 from two_stage.defects import estimate_foreground
 from two_stage.demo_dataset import write_demo_dataset
-from two_stage.evaluation import Map, Result, evaluate, measure_normality
-from two_stage.metrics import detection_metrics, detection_metrics_by_defect
+from two_stage.evaluation import Result, evaluate, measure_normality
+from two_stage.metrics import Map, detection_metrics, detection_metrics_by_defect
 from two_stage.model import Autoencoder, count_parameters
 from two_stage.report import (
     format_scores,
@@ -32,7 +31,7 @@ from two_stage.report import (
     save_training_log,
 )
 from two_stage.settings import create_run_folder, read_settings, save_settings
-from two_stage.training import NormalPatches, measure_batch_norm, train_stage
+from two_stage.training import NormalPatches, measure_batch_norm, steps_per_epoch, train_stage
 
 from aw_ssim import AWSSIMLoss, CombinedPerceptualLoss, SigmaSchedule
 
@@ -81,8 +80,9 @@ def main() -> None:
         seed=settings.seed + 1,
         noise=settings.input_noise,
     )
-    steps_per_epoch = -(-len(noisy) // settings.batch_size)
-    schedule = SigmaSchedule.per_epoch(settings.sigma_start, settings.sigma_end, steps_per_epoch)
+    schedule = SigmaSchedule.per_epoch(
+        settings.sigma_start, settings.sigma_end, steps_per_epoch(noisy, settings)
+    )
     aw_ssim_loss = AWSSIMLoss(settings.loss_weights(), padding="same", sigma=schedule)
     aw_ssim_loss.to(accelerator.device)
     log = train_stage(1, model, noisy, aw_ssim_loss, schedule, settings, accelerator)
@@ -107,7 +107,7 @@ def main() -> None:
     trained = time.perf_counter()
 
     # Evaluation: what a residual means is measured on normal training images, never on test ones.
-    evenly = torch.linspace(0, len(images) - 1, min(32, len(images))).long()
+    evenly = torch.linspace(0, len(images) - 1, min(64, len(images))).long()
     normality = measure_normality(model, images[evenly], settings)
     mean = mean_image(images)
     masks = []
@@ -136,7 +136,10 @@ def main() -> None:
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "scores": scores,
         "residual_combined_by_defect": by_defect,
-        "normal_training_residuals": dataclasses.asdict(normality),
+        "normal_training_residuals": {
+            name: {"mean": float(normality.means[name].mean()), "std": float(std.mean())}
+            for name, std in normality.stds.items()
+        },
     }
     save_json(metrics, folder / "metrics.json")
     print(f"\n{format_scores(scores)}\n")

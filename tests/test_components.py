@@ -65,6 +65,21 @@ def test_components(name: str, sigma: float, backend: str) -> None:
         assert_value_close(actual, expected, torch.float32)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_double_precision(name: str, backend: str) -> None:
+    x, y = (image.double() for image in PAIRS[name])
+    for actual, expected in zip(
+        ssim_components(x, y, backend=backend), expected_components(name, 1.5)[:3], strict=True
+    ):
+        assert actual.dtype == torch.float64
+        assert_value_close(actual, torch.from_numpy(expected), torch.float64)
+    upstream = noise(7, torch.empty(1, 1, 30, 38)).double()
+    actual = pixel_gradients(aw_ssim, x, y, upstream, weights=WEIGHTS, backend=backend)
+    expected = oracle.gradients(x, y, upstream, WEIGHTS)
+    for left, right in zip(actual, expected, strict=True):
+        assert_gradient_close(left, right, torch.float64)
+
+
 @pytest.mark.parametrize("sigma", SIGMAS)
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("weights", [(1, 0, 0), (0, 1, 0), (0, 0, 1), WEIGHTS], ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,10 @@ def test_real_data_is_read_and_each_mask_marks_a_part_of_its_image() -> None:
             assert sample.mask_path.parent.name == sample.image_path.parent.name
             share = load_mask(sample.mask_path, 256).float().mean()
             assert 0 < share < 0.9, sample.mask_path
+
+
+def test_the_quickstart_learns_and_writes_its_picture(tmp_path: Path) -> None:
+    output = run_script("quickstart.py", str(tmp_path / "out"))
+    before, after = map(float, re.findall(r"(\d\.\d+) before, (\d\.\d+) after", output)[0])
+    assert after < 0.3 * before
+    assert has_more_than_one_colour(tmp_path / "out" / "before_after.png")

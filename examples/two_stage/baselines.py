@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.filters import sobel
 from torch import Tensor
 
-Map = NDArray[np.float32]
+from .metrics import Map
 
 
 def mean_image(images: Tensor) -> Map:

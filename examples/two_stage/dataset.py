@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-IMAGE_SUFFIXES = frozenset(Image.registered_extensions())
+IMAGE_SUFFIXES = frozenset(
+    suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN
+)
 
 
 @dataclasses.dataclass(frozen=True)

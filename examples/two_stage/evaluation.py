@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from aw_ssim import aw_ssim
 
 from .dataset import Sample, load_image, load_mask
+from .metrics import Map
 from .settings import Settings
 
-Map = NDArray[np.float32]
+# Where normal images hardly differ, a residual is not measured in units finer than this share of
+# its average spread.
+SPREAD_FLOOR = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +38,10 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Normality:
-    """How the residuals of normal training images are distributed."""
+    """Mean and spread of each residual on normal training images, at each place of the image."""
 
-    means: dict[str, float]
-    stds: dict[str, float]
+    means: dict[str, Map]
+    stds: dict[str, Map]
 
     def combine(self, residuals: Mapping[str, Map], sigma: float) -> Map:
         """Average of the residuals in units of their spread on normals, smoothed."""
@@ -89,14 +92,23 @@ def residuals_of(image: Tensor, reconstruction: Tensor, settings: Settings) -> d
 
 @torch.inference_mode()
 def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> Normality:
-    """Mean and spread of each residual over normal *training* images, N x C x H x W uint8."""
-    sums: dict[str, NDArray[np.float64]] = {}
+    """Mean and spread of each residual over normal *training* images, N x C x H x W uint8.
+
+    Both are taken over the images and over a neighbourhood of each place: an object's outline is
+    always harder to reconstruct than its inside, a texture is the same everywhere.
+    """
+    first: defaultdict[str, Map] = defaultdict(lambda: np.zeros(images.shape[-2:], np.float32))
+    second: defaultdict[str, Map] = defaultdict(lambda: np.zeros(images.shape[-2:], np.float32))
     for image in images:
         for key, residual in _residuals(model, image.float() / 255, settings)[1].items():
-            moments = np.array([residual.mean(), np.square(residual).mean()], dtype=np.float64)
-            sums[key] = sums.get(key, 0.0) + moments / len(images)
-    means = {key: float(first) for key, (first, _) in sums.items()}
-    stds = {key: float(np.sqrt(second - first**2)) for key, (first, second) in sums.items()}
+            first[key] += residual / len(images)
+            second[key] += residual**2 / len(images)
+    means, stds = {}, {}
+    for key in first:
+        means[key] = gaussian_filter(first[key], settings.residual_sigma)
+        mean_square = gaussian_filter(second[key], settings.residual_sigma)
+        std = np.sqrt(np.maximum(mean_square - means[key] ** 2, 0))
+        stds[key] = np.maximum(std, SPREAD_FLOOR * std.mean())
     return Normality(means, stds)
 
 

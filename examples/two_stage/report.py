@@ -76,7 +76,8 @@ def save_pictures(
     A residual's scale comes from normal training images and is the same in all pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scales = {"l1": normality.means["l1"] + 8 * normality.stds["l1"], "combined": 6.0}
+    l1_scale = normality.means["l1"].mean() + 8 * normality.stds["l1"].mean()
+    scales = {"l1": float(l1_scale), "combined": 6.0}
     for defect, rows in results.items():
         _save_rows(rows, scales, folder / f"{defect}.png")
     _save_rows([rows[0] for rows in results.values()], scales, folder / "overview.png")

@@ -26,7 +26,7 @@ PACKAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Two-stage training and evaluation of one category."""
+    """Two-stage defect detection: train on normal images of one category, test on its defects."""
 
     preset: Literal["demo", "quick", "paper"] = "demo"
     """Where the other settings start from: minutes, half an hour, or the paper's sizes."""
@@ -39,6 +39,7 @@ class Settings:
     overwrite: bool = False
     """Write into run_folder even if it holds files already."""
     seed: int = 0
+    """Of the weights, the patches, the artificial defects and the demo's pictures."""
 
     image_size: int = 160
     """Images are resized to this many pixels a side."""
@@ -50,6 +51,7 @@ class Settings:
     width: int = 16
     """Channels of the first stage; they double at each of the five stages."""
     latent_channels: int = 64
+    """Channels of the narrowest features, at 1/32 of the resolution."""
     skips: Literal["none", "two", "all"] = "two"
     """Skip connections: none, at 1/8 and 1/16 of the resolution, or at every stage."""
 
@@ -60,6 +62,7 @@ class Settings:
     crops_per_image: int = 16
     """Random patches per image and epoch."""
     batch_size: int = 16
+    """Patches for each optimiser step."""
     learning_rate: float = 1e-3
     """At the start of each stage; falls to 0 along a cosine."""
     input_noise: float = 0.05
@@ -86,6 +89,7 @@ class Settings:
     """Result pictures for each kind of defect."""
 
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Of the network; the losses stay in float32."""
     workers: int = 0
     """Processes that prepare patches; 0: the training process itself."""
 
@@ -118,18 +122,17 @@ PRESETS = {
     "demo": Settings(
         preset="demo",
         channels=1,
-        stage_1_epochs=4,
-        stage_2_epochs=8,
+        stage_1_epochs=6,
+        stage_2_epochs=14,
         crops_per_image=8,
     ),
     "quick": Settings(
         preset="quick",
         category="pill",
         image_size=256,
-        stage_1_epochs=5,
-        stage_2_epochs=10,
-        crops_per_image=6,
-        test_stride=64,
+        stage_1_epochs=6,
+        stage_2_epochs=14,
+        crops_per_image=8,
     ),
     "paper": Settings(
         preset="paper",
@@ -149,7 +152,7 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
     first_look.add_argument("--data-root", "--data_root")
     known, _ = first_look.parse_known_args(arguments)
     preset = known.preset or ("demo" if known.data_root is None else "quick")
-    return tyro.cli(Settings, default=PRESETS[preset], args=arguments, description=__doc__)
+    return tyro.cli(Settings, default=PRESETS[preset], args=arguments)
 
 
 def create_run_folder(settings: Settings) -> Path:

@@ -84,6 +84,11 @@ class NormalPatches(Dataset[tuple[Tensor, Tensor]]):
         return patch, target
 
 
+def steps_per_epoch(patches: NormalPatches, settings: Settings) -> int:
+    """Whole batches: BatchNorm's statistics over the two patches left over would be noise."""
+    return max(1, len(patches) // settings.batch_size)
+
+
 def train_stage(
     stage: int,
     model: nn.Module,
@@ -95,7 +100,7 @@ def train_stage(
 ) -> list[Step]:
     """Train `model` in place; sigma grows within each epoch and starts again with the next."""
     epochs = settings.stage_1_epochs if stage == 1 else settings.stage_2_epochs
-    loader = _loader(patches, settings, shuffle=True)
+    loader = _loader(patches, settings, training=True)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
     total = max(1, epochs * len(loader))
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
@@ -133,16 +138,17 @@ def measure_batch_norm(model: nn.Module, patches: NormalPatches, settings: Setti
     The running mean trails the weights, by much in a short run, and saw noise and defects.
     """
     device = next(model.parameters()).device
-    update_bn(_loader(patches, settings, shuffle=False), model, device)
+    update_bn(_loader(patches, settings, training=False), model, device)
 
 
 def _loader(
-    patches: NormalPatches, settings: Settings, shuffle: bool
+    patches: NormalPatches, settings: Settings, training: bool
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     return DataLoader(
         patches,
         batch_size=settings.batch_size,
-        shuffle=shuffle,
+        shuffle=training,
+        drop_last=training and len(patches) >= settings.batch_size,
         num_workers=settings.workers,
         generator=torch.Generator().manual_seed(settings.seed),
     )
