@@ -85,22 +85,20 @@ class Comparison:
         return n * c * (h - margin) * (w - margin)
 
     def _reference_terms(self, product: bool) -> tuple[Tensor, ...]:
-        # Autocast would round intermediate results to half precision.
-        with torch.autocast(self.x.device.type, enabled=False):
-            x, y = (t.to(self.taps.dtype) / self.data_range for t in (self.x, self.y))
-            mask = self.mask
-            if self.same:
-                margin = self.taps.shape[0] // 2
-                x, y = reflect(x, margin), reflect(y, margin)
-                mask = None if mask is None else reflect(mask, margin)
-            stats = windowed_statistics(x, y, self.taps, mask)
-            if product:
-                return (terms.product_shortfall(stats, self.constants),)
-            return (
-                terms.luminance_shortfall(stats, self.constants),
-                terms.contrast_shortfall(stats, self.constants),
-                terms.structure_shortfall(stats, self.constants),
-            )
+        x, y = (t.to(self.taps.dtype) / self.data_range for t in (self.x, self.y))
+        mask = self.mask
+        if self.same:
+            margin = self.taps.shape[0] // 2
+            x, y = reflect(x, margin), reflect(y, margin)
+            mask = None if mask is None else reflect(mask, margin)
+        stats = windowed_statistics(x, y, self.taps, mask)
+        if product:
+            return (terms.product_shortfall(stats, self.constants),)
+        return (
+            terms.luminance_shortfall(stats, self.constants),
+            terms.contrast_shortfall(stats, self.constants),
+            terms.structure_shortfall(stats, self.constants),
+        )
 
     def _settings(self, weights: list[float] | None) -> Settings:
         return Settings(weights, *self.constants, self.data_range, self.same, self.backend)

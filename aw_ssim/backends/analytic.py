@@ -19,7 +19,7 @@ from .analytic_passes import Moments, gather, moments
 from .torch_reference import reflect
 
 # Pixels a chunk aims at: some twenty float32 buffers of this size stay in the last-level cache.
-CHUNK_PIXELS = 1 << 17
+CHUNK_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True)
