@@ -180,7 +180,7 @@ def test_floats_of_unknown_range_are_an_error(tmp_path: Path) -> None:
 
 def test_masks_stay_binary_when_resized(tmp_path: Path) -> None:
     pixels = np.zeros((40, 40), dtype=np.uint8)
-    pixels[:, 18:] = 255
+    pixels[:, 17:] = 255
     mask = load_mask(save(tmp_path / "m.png", pixels), 10)
     assert mask.dtype == torch.bool
     assert mask.tolist() == [[False] * 4 + [True] * 6] * 10

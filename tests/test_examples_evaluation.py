@@ -105,9 +105,10 @@ def test_normality_is_smoothed_over_a_neighbourhood() -> None:
     )
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8, generator=generator)
-    means = measure_normality(Grey(), images, settings).means["l1"]
+    normality = measure_normality(Grey(), images, settings)
     # One pixel of uniform noise is off by 0.25 on average and 0.14 either way.
-    np.testing.assert_allclose(means, 0.25, atol=0.08)
+    np.testing.assert_allclose(normality.means["l1"], 0.25, atol=0.08)
+    np.testing.assert_allclose(normality.stds["l1"], 0.144, atol=0.05)
 
 
 def test_residuals_are_combined_in_units_of_their_spread() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,12 @@ from two_stage.settings import (
     save_settings,
     versions,
 )
-from two_stage.training import NormalPatches, measure_batch_norm, train_stage
+from two_stage.training import (
+    NormalPatches,
+    measure_batch_norm,
+    steps_per_epoch,
+    train_stage,
+)
 
 from aw_ssim import AWSSIMLoss, SigmaSchedule, category_weights
 
@@ -147,6 +153,17 @@ def test_sigma_grows_within_each_epoch_and_starts_again() -> None:
     log = train_stage(1, model, patches(), loss, schedule, settings, Accelerator(cpu=True))
     assert [step.sigma for step in log] == pytest.approx([0.5, 1.0, 1.5] * 2)
     assert [(step.stage, step.epoch) for step in log] == [(1, 0)] * 3 + [(1, 1)] * 3
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(4, 3), (5, 2), (16, 1)])
+def test_an_epoch_has_whole_batches_or_one_small_one(batch_size: int, steps: int) -> None:
+    settings = replace(tiny(stage_1_epochs=1), batch_size=batch_size)
+    schedule = SigmaSchedule(1.5, 0.0)
+    loss = AWSSIMLoss(padding="same", sigma=schedule)
+    assert steps_per_epoch(patches(), settings) == steps
+    model = Autoencoder(1, 4, 8)
+    log = train_stage(1, model, patches(), loss, schedule, settings, Accelerator(cpu=True))
+    assert len(log) == steps
 
 
 def test_training_lowers_the_loss_and_repeats_itself() -> None:
