@@ -37,18 +37,6 @@ class WindowedStatistics(NamedTuple):
     var_y: Tensor
     cov_xy: Tensor
 
-    @property
-    def mean_x(self) -> Tensor:
-        return self.pivot_x + self.shift_x
-
-    @property
-    def mean_y(self) -> Tensor:
-        return self.pivot_y + self.shift_y
-
-    @property
-    def mean_difference(self) -> Tensor:
-        return (self.pivot_x - self.pivot_y) + (self.shift_x - self.shift_y)
-
 
 class Constants(NamedTuple):
     """C1 = k1^2 and C2 = k2^2 (eq. 3 with L = 1); C3 = C2 / 2."""
@@ -67,10 +55,16 @@ class LocalGradient(NamedTuple):
     cov_xy: Tensor
 
 
+def means(stats: WindowedStatistics) -> tuple[Tensor, Tensor, Tensor]:
+    """mean_x, mean_y, and mean_x - mean_y with the digits of the shifts."""
+    difference = (stats.pivot_x - stats.pivot_y) + (stats.shift_x - stats.shift_y)
+    return stats.pivot_x + stats.shift_x, stats.pivot_y + stats.shift_y, difference
+
+
 def luminance_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
     """1 - l, from 0 to 2."""
-    mean_x, mean_y = stats.mean_x, stats.mean_y
-    return stats.mean_difference**2 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
+    mean_x, mean_y, difference = means(stats)
+    return difference**2 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
 
 
 def contrast_shortfall(stats: WindowedStatistics, constants: Constants) -> Tensor:
@@ -99,7 +93,7 @@ def weighted_gradient(
     weights: tuple[Tensor | float, Tensor | float, Tensor | float],
 ) -> LocalGradient:
     """Derivatives of ``a (1 - l) + b (1 - c) + g (1 - s)``; weights may differ by window."""
-    mean_x, mean_y, difference = stats.mean_x, stats.mean_y, stats.mean_difference
+    mean_x, mean_y, difference = means(stats)
     var_x, var_y, cov = stats.var_x, stats.var_y, stats.cov_xy
     a, b, g = weights
     mean_scale = 2 * a / (mean_x * mean_x + mean_y * mean_y + constants.c1)
@@ -127,7 +121,7 @@ def product_gradient(
     stats: WindowedStatistics, constants: Constants, weight: Tensor | float
 ) -> LocalGradient:
     """Derivatives of ``weight (1 - l c s)``."""
-    mean_x, mean_y, difference = stats.mean_x, stats.mean_y, stats.mean_difference
+    mean_x, mean_y, difference = means(stats)
     var_x, var_y, cov = stats.var_x, stats.var_y, stats.cov_xy
     over_l = 1 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
     shortfall = luminance_shortfall(stats, constants)
