@@ -87,7 +87,7 @@ panels = {
     "the original": test,
 }
 for axis, (title, picture) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-    axis.imshow(picture[0, 0], cmap="gray", vmin=0, vmax=1)
+    axis.imshow(picture[0, 0].numpy(), cmap="gray", vmin=0, vmax=1)
     axis.set_title(title, fontsize=8)
     axis.axis("off")
 figure.savefig(folder / "before_after.png", dpi=120)

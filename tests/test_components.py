@@ -14,6 +14,7 @@ from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
 
 from aw_ssim import aw_ssim, ssim, ssim_components
+from aw_ssim.backends import analytic
 
 SIGMAS = (0.5, 1.0, 1.5, 2.5, 4.0)
 NAMES = ("luminance", "contrast", "structure")
@@ -142,7 +143,7 @@ def test_shapes(shape: tuple[int, ...], padding: str, backend: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 301, 517), (9, 4, 64, 64)], ids=str)
 def test_large_images_and_batches(shape: tuple[int, ...]) -> None:
-    """The closed form in float32 against the plain path in float64, where blocks may end."""
+    """The closed form in float32 against the plain path in float64."""
     x, y = images(shape)
     upstream = noise(8, torch.empty(*shape[:2], shape[2] - 10, shape[3] - 10))
     exact = pixel_gradients(aw_ssim, x.double(), y.double(), upstream.double(), backend="torch")
@@ -152,6 +153,30 @@ def test_large_images_and_batches(shape: tuple[int, ...]) -> None:
     value = aw_ssim(x, y, backend="analytic", reduction="none")
     expected = aw_ssim(x.double(), y.double(), backend="torch", reduction="none")
     assert_value_close(value, expected, torch.float32)
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+def test_chunks_join_without_a_seam(
+    reduction: str, padding: str, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small chunks: one plane at a time, in strips of a few rows."""
+    monkeypatch.setattr(analytic, "CHUNK_PIXELS", 64)
+    x, y = images((2, 2, 67, 14))
+    options: dict[str, Any] = {"padding": padding, "window_size": 5}
+    if masked:
+        options["mask"] = (noise(4, x) > -1).float()
+    reference = oracle.windows(x, y, **options).similarity(WEIGHTS)
+    x, y = x.requires_grad_(), y.requires_grad_()
+    actual = aw_ssim(x, y, WEIGHTS, **options, reduction=reduction, backend="analytic")
+    if reduction == "sum":
+        assert float(actual.detach()) == pytest.approx(float(reference.sum()), rel=1e-6)
+    else:
+        assert_value_close(actual, reference, torch.float32)
+    gradients = torch.autograd.grad(actual, (x, y), torch.ones_like(actual))
+    for left, right in zip(gradients, oracle.gradients(x, y, 1.0, WEIGHTS, **options), strict=True):
+        assert_gradient_close(left, right, torch.float32)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
