@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 
@@ -13,7 +13,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
     """Write the weights next to `path` first, then move them there in one step."""
     temporary = path.with_name(path.name + ".partial")
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, temporary)
+    temporary.write_bytes(save(tensors))
     os.replace(temporary, path)
 
 
