@@ -75,7 +75,10 @@ class CombinedPerceptualLoss(nn.Module):
         """The loss of images N x C x H x W in [0, data_range], C = 1 or 3 for LPIPS."""
         checks.images(prediction, target, ("prediction", "target"))
         structural = self.structural(prediction, target)
-        images = [image / self.data_range * 2 - 1 for image in (prediction, target)]
+        images = [
+            image.to(torch.promote_types(image.dtype, torch.float32)) / self.data_range * 2 - 1
+            for image in (prediction, target)
+        ]
         loss: Tensor = self.mix * structural + (1 - self.mix) * self.perceptual(*images).mean()
         return loss
 

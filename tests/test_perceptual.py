@@ -97,3 +97,21 @@ def test_the_schedule_belongs_to_the_state() -> None:
     fresh.load_state_dict(combined.state_dict())
     assert torch.equal(combined(*colours()), fresh(*colours()))
     assert not torch.equal(combined(*colours()), make()(*colours()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_images_reach_the_network_in_float32(dtype: torch.dtype) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Recorder(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            seen.extend((x.detach(), y.detach()))
+            return (x - y).square()
+
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    prediction = x.clone().requires_grad_()
+    CombinedPerceptualLoss(perceptual=Recorder())(prediction, x.float()).backward()
+    for image in seen:
+        assert torch.equal(image, x.float() * 2 - 1)
+    assert prediction.grad is not None
+    assert prediction.grad.dtype == dtype
