@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from two_stage.checkpoint import load_weights, save_weights
 from two_stage.model import SKIPPED_STAGES, Autoencoder, Skips, count_parameters
 
 WIDTH = 4
@@ -96,31 +94,7 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(nn.Conv2d(3, 5, 3)) == 5 * 3 * 9 + 5
 
 
-def test_weights_survive_the_disk_and_leave_no_partial_file(tmp_path: Path) -> None:
-    model = build().to(memory_format=torch.channels_last)
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(b"an older file")
-    save_weights(model, path)
-    other = Autoencoder(3, WIDTH, latent_channels=8)
-    load_weights(other, path)
-    for name, value in model.state_dict().items():
-        assert torch.equal(other.state_dict()[name], value), name
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_failed_write_keeps_the_older_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "weights.safetensors"
-    save_weights(build(), path)
-    older = path.read_bytes()
-
-    def fail(file: Path, content: bytes) -> None:
-        with file.open("wb") as half_written:
-            half_written.write(content[: len(content) // 2])
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_weights(build(), path)
-    assert path.read_bytes() == older
+def test_multiply_adds_are_those_of_a_convolution() -> None:
+    model = nn.Conv2d(3, 5, 3, padding=1).train()
+    assert count_multiply_adds(model, 3, 32) == 3 * 5 * 9 * 32 * 32
+    assert model.training

@@ -1,21 +1,116 @@
-"""Weights on disk, written so that a stopped run never leaves half a file."""
+"""Weights and checkpoints on disk as safetensors: whole or absent, and never executed."""
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file, save
-from torch import nn
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from .run_folder import RunError, write_atomically
+
+CURRENT = "checkpoint.safetensors"
+PREVIOUS = "checkpoint_previous.safetensors"
+
+Facts = dict[str, Any]
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the weights next to `path` first, then move them there in one step."""
-    temporary = path.with_name(path.name + ".partial")
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    temporary.write_bytes(save(tensors))
-    os.replace(temporary, path)
+def save_weights(model: nn.Module, path: Path, facts: Mapping[str, Any] | None = None) -> None:
+    write_tensors(dict(model.state_dict()), path, facts or {})
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    model.load_state_dict(load_file(path))
+def load_weights(model: nn.Module, path: Path) -> Facts:
+    """Fill the model; a file of another network or a damaged one is an error that says so."""
+    tensors, facts = read_tensors(path)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{path} does not fit the network of its settings: {error}") from error
+    return facts
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint and keep the one before it."""
+    fresh = folder / "checkpoint_next.safetensors"
+    write_tensors(tensors, fresh, facts)
+    # Stopped between the two, the folder holds the previous checkpoint and the next.
+    if (folder / CURRENT).exists():
+        os.replace(folder / CURRENT, folder / PREVIOUS)
+    os.replace(fresh, folder / CURRENT)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
+    """The newest checkpoint that is whole, None where there is none.
+
+    Raises:
+        RunError: there are checkpoints, all damaged.
+    """
+    damaged = []
+    for name in (CURRENT, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            found = read_tensors(path)
+        except RunError as error:
+            damaged.append(str(error))
+            continue
+        for message in damaged:
+            warnings.warn(f"{message}; continuing from {path.name}", stacklevel=2)
+        return found
+    if damaged:
+        raise RunError(
+            f"{'; '.join(damaged)}; no other checkpoint is left, start again with --overwrite"
+        )
+    return None
+
+
+def remove_checkpoints(folder: Path) -> None:
+    for name in (CURRENT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
+    """Tensors and JSON facts in one file; floats come back bit for bit."""
+    contents = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    metadata = {"facts": json.dumps(facts, allow_nan=False)}
+    write_atomically(path, save(contents, metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Facts]:
+    if not path.is_file():
+        raise RunError(f"expected a file of weights, there is no {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise RunError(f"{path} is damaged or cut short ({error})") from error
+    return tensors, json.loads(metadata.get("facts", "{}"))
+
+
+def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state by names such as `optimiser.3.exp_avg`."""
+    return {
+        f"optimiser.{number}.{name}": value
+        for number, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".")
+            state.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )

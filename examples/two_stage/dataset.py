@@ -1,20 +1,14 @@
-"""Pictures in the MVTec AD layout, checked and read into memory before training starts."""
+"""The files of a category, MVTec AD's layout or plain folders, all checked before training."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
+from .picture_files import DataError, check_pictures, pictures_in
 
-IMAGE_SUFFIXES = frozenset(
-    suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN
-)
+NORMAL = "good"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,130 +26,174 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class CategoryFiles:
-    """The files of one category: normal pictures to train on, and the test set."""
+    """The files of one category: normal pictures to train on, and the test set, maybe empty."""
 
     train: tuple[Path, ...]
     test: tuple[Sample, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where a category keeps its pictures; only the folder `train` must be there."""
+
+    train: str
+    test_normal: str
+    defective: str
+    masks: str
+
+    def is_in(self, folder: Path) -> bool:
+        return any((folder / name).is_dir() for name in dataclasses.astuple(self))
+
+
+MVTEC = Layout("train/good", "test/good", "test", "ground_truth")
+PLAIN = Layout("normal", "normal_test", "defective", "masks")
+EXPECTED = "expected train/good, test and ground_truth (MVTec AD), or normal, defective and masks"
+
+
 def find_category(data_root: Path, category: str) -> CategoryFiles:
-    """List the files of `data_root/category` and pair each defect image with its own mask.
+    """List the files of `data_root/category`, pair each defect image with its mask, check all.
+
+    Two layouts are known, `MVTEC` and `PLAIN`; beside the normal pictures everything may be left
+    out, and without defective ones `test` is empty. A subfolder of the folder of defective
+    pictures is a kind of defect, with its masks in the subfolder of that name; those directly in
+    it are of the kind "defective". The mask of a.png is a_mask.png or a.png, of any format, as
+    large as its image; it may be all black. Hidden files and other kinds of files are ignored.
 
     Raises:
-        FileNotFoundError: a folder, its images or a mask are missing.
-        ValueError: a mask and its image differ in size, or a file is not a readable image.
+        DataError: the first fault found, with the number of the others.
     """
     folder = _category_folder(data_root, category)
-    train = _images_in(folder / "train" / "good")
-    test = [Sample(path, None, "good") for path in _images_in(folder / "test" / "good")]
-    defects = sorted(path for path in (folder / "test").iterdir() if path.is_dir())
-    for defect in defects:
-        if defect.name != "good":
-            masks = folder / "ground_truth" / defect.name
-            test += [
-                Sample(path, _mask_of(path, masks), defect.name) for path in _images_in(defect)
-            ]
-    if all(sample.mask_path is None for sample in test):
-        raise FileNotFoundError(
-            f"expected a folder of images for each kind of defect in {folder / 'test'}, "
-            "found only 'good'"
-        )
-    for path in train:
-        _check_readable(path)
-    for sample in test:
-        _check_sample(sample)
+    layout = MVTEC if MVTEC.is_in(folder) else PLAIN
+    train = _pictures(folder / layout.train)
+    faults: list[str] = []
+    test = _test_samples(folder, layout, faults)
+    _check_files(train, test, faults)
+    if faults:
+        others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise DataError(faults[0] + others)
     return CategoryFiles(tuple(train), tuple(test))
 
 
-def load_image(path: Path, size: int, channels: int) -> Tensor:
-    """Read a picture of 8 or 16 bits as a float32 tensor `channels x size x size` in [0, 1]."""
-    with Image.open(path) as image:
-        if image.mode.startswith("I") or image.mode == "F":
-            if image.mode == "F":
-                raise ValueError(f"{path} holds floats of unknown range; save it as 8 or 16 bits")
-            plane = torch.from_numpy(np.asarray(image, dtype=np.float32) / 65535)
-            resized = torch.nn.functional.interpolate(
-                plane[None, None], (size, size), mode="bilinear", antialias=True
-            )[0]
-            return resized.clamp(0, 1).expand(channels, -1, -1).clone()
-        # Transparency and palettes are dropped, grey is repeated, colour is weighted to grey.
-        image = image.convert("RGB" if channels == 3 else "L")
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.array(image, dtype=np.float32).reshape(size, size, channels) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+def categories_in(data_root: Path) -> list[str]:
+    """The folders of `data_root` that are categories of either layout, sorted."""
+    if not data_root.is_dir():
+        raise DataError(f"the data root {data_root} is not a folder; pass --data-root")
+    return [path.name for path in _subfolders(data_root) if MVTEC.is_in(path) or PLAIN.is_in(path)]
 
 
-def load_mask(path: Path | None, size: int) -> Tensor:
-    """Read a mask as a boolean tensor `size x size`; no path means no defect."""
-    if path is None:
-        return torch.zeros(size, size, dtype=torch.bool)
-    with Image.open(path) as image:
-        resized = image.convert("L").resize((size, size), Image.Resampling.NEAREST)
-        return torch.from_numpy(np.array(resized) > 0)
-
-
-def load_normal_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
-    """Read pictures into one uint8 tensor `N x channels x size x size`, a quarter of float32."""
-    images = torch.empty(len(paths), channels, size, size, dtype=torch.uint8)
-    for slot, path in zip(images, paths, strict=True):
-        slot.copy_(load_image(path, size, channels).mul(255).round())
-    return images
+def parse_categories(text: str, data_root: Path) -> list[str]:
+    """The categories meant by one name, several as "a,b,c", or "all"."""
+    names = [name.strip() for name in text.split(",")]
+    if names == ["all"]:
+        names = categories_in(data_root)
+        if not names:
+            raise DataError(f"no category in {data_root}: {EXPECTED} in each of its folders")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"expected each category once, got {sorted(repeated)} again in {text!r}")
+    for name in names:
+        _category_folder(data_root, name)
+    return names
 
 
 def _category_folder(data_root: Path, category: str) -> Path:
-    if not data_root.is_dir():
-        raise FileNotFoundError(f"the data root {data_root} is not a folder; pass --data-root")
+    present = categories_in(data_root)
     folder = data_root / category
-    if folder.is_dir():
+    if category in present:
+        if MVTEC.is_in(folder) and PLAIN.is_in(folder):
+            raise DataError(f"{folder} mixes two layouts: {EXPECTED}, not both")
         return folder
-    present = sorted(path.parent.parent.name for path in data_root.glob("*/train/good"))
+    if folder in _subfolders(data_root):
+        raise DataError(f"{folder} is not a category: {EXPECTED} in it")
     nearest = difflib.get_close_matches(category, present, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise FileNotFoundError(
-        f"no category {category!r} in {data_root}, which has "
-        f"{', '.join(present) or 'no category (folders with train/good)'}{hint}"
+    if MVTEC.is_in(data_root) or PLAIN.is_in(data_root):
+        hint = f"; it is a category itself: pass --data-root {data_root.resolve().parent}"
+    raise DataError(
+        f"no category {category!r} in {data_root}, which has {', '.join(present) or 'none'}{hint}"
     )
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"expected a folder of images, there is no {folder}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise FileNotFoundError(f"expected images, got none in the folder {folder}")
-    return paths
+        raise DataError(f"expected a folder of pictures, there is no {folder}")
+    if paths := pictures_in(folder):
+        return paths
+    raise DataError(f"expected pictures, got none in the folder {folder}")
 
 
-def _mask_of(image_path: Path, masks: Path) -> Path:
-    files = sorted(masks.iterdir()) if masks.is_dir() else []
-    # Some tools name the mask like its image, MVTec AD itself appends "_mask".
-    for name in (f"{image_path.stem}_mask", image_path.stem):
-        for path in files:
-            if path.stem == name and path.suffix.lower() in IMAGE_SUFFIXES:
-                return path
-    raise FileNotFoundError(
-        f"the defect image {image_path} has no mask: expected {masks / image_path.stem}_mask.png"
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in visible if path.is_dir())
+
+
+def _test_samples(folder: Path, layout: Layout, faults: list[str]) -> list[Sample]:
+    """The test set; what cannot be paired is left out of it and added to `faults`."""
+    normal, defective, masks = (
+        folder / name for name in (layout.test_normal, layout.defective, layout.masks)
     )
+    samples = [Sample(path, None, NORMAL) for path in _pictures(normal)] if normal.is_dir() else []
+    folders = [path for path in _subfolders(defective) if path != normal]
+    kinds = [(path.name, path, masks / path.name) for path in folders]
+    if defective.is_dir() and pictures_in(defective):
+        kinds.append(("defective", defective, masks))
+    if not kinds and (samples or defective.is_dir()):
+        raise DataError(f"expected defective pictures in {defective}, got none")
+    for name, images, kind_masks in kinds:
+        if name == NORMAL:
+            raise DataError(f"{images} is named like normal pictures; move them to {normal}")
+        samples += _pair(name, images, kind_masks, faults)
+    faults += _masks_without_image(masks, {kind_masks: images for _, images, kind_masks in kinds})
+    named: dict[str, Path] = {}
+    for sample in samples:
+        other = named.setdefault(sample.name, sample.image_path)
+        if other != sample.image_path:
+            faults.append(
+                f"{other} and {sample.image_path} are both {sample.name!r} here; rename one"
+            )
+    return samples
 
 
-def _check_readable(path: Path) -> tuple[int, int]:
-    """Decode a file once, so that a damaged one stops the run before training, not during it."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.size
-    except (OSError, SyntaxError) as error:
-        # Pillow raises SyntaxError for some damaged PNG files.
-        raise ValueError(f"{path} is not an image that Pillow can read: {error}") from error
+def _pair(kind: str, images: Path, masks: Path, faults: list[str]) -> list[Sample]:
+    mask_paths = pictures_in(masks) if masks.is_dir() else []
+    samples = []
+    for path in _pictures(images):
+        # Some tools name the mask like its image, MVTec AD itself appends "_mask".
+        found = [mask for mask in mask_paths if mask.stem in {f"{path.stem}_mask", path.stem}]
+        if len(found) == 1:
+            samples.append(Sample(path, found[0], kind))
+        elif found:
+            names = " and ".join(mask.name for mask in found)
+            faults.append(f"{path} has more than one mask in {masks}: {names}")
+        else:
+            faults.append(f"{path} has no mask: expected {masks / path.stem}_mask.png")
+    return samples
 
 
-def _check_sample(sample: Sample) -> None:
-    size = _check_readable(sample.image_path)
-    if sample.mask_path is None:
-        return
-    mask_size = _check_readable(sample.mask_path)
-    if mask_size != size:
-        raise ValueError(
-            f"the mask {sample.mask_path} is {mask_size[0]} x {mask_size[1]} pixels, its image "
-            f"{sample.image_path} is {size[0]} x {size[1]}; they must be equal"
-        )
+def _masks_without_image(masks: Path, images: dict[Path, Path]) -> list[str]:
+    """Most often one of the pair was renamed; `images` is the folder for each folder of masks."""
+    faults = []
+    for folder in (masks, *_subfolders(masks)) if masks.is_dir() else ():
+        stems = {path.stem for path in pictures_in(images[folder])} if folder in images else set()
+        faults += [
+            f"the mask {path} belongs to no defect image; rename or remove it"
+            for path in pictures_in(folder)
+            if not {path.stem, path.stem.removesuffix("_mask")} & stems
+        ]
+    return faults
+
+
+def _check_files(train: list[Path], test: list[Sample], faults: list[str]) -> None:
+    """Decode every file once and compare the sizes of masks and images."""
+    masked = {sample.mask_path: sample.image_path for sample in test if sample.mask_path}
+    paths = [*train, *(sample.image_path for sample in test), *masked]
+    sizes = dict(zip(paths, check_pictures(paths), strict=True))
+    faults += [str(size) for size in sizes.values() if isinstance(size, DataError)]
+    for mask, image in masked.items():
+        one, other = sizes[mask], sizes[image]
+        if isinstance(one, tuple) and isinstance(other, tuple) and one != other:
+            faults.append(
+                f"the mask {mask} is {one[0]} x {one[1]} pixels, its image {image} is "
+                f"{other[0]} x {other[1]}; they must be equal"
+            )

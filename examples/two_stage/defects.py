@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from skimage.draw import polygon2mask
-from skimage.filters import gaussian, threshold_otsu
 from torch import Tensor
+
+from .defect_sources import SourceBank
+from .settings import Settings
 
 # Below this the feathered edge is invisible; cutting it there gives the mask a definite outline.
 FEATHER_FLOOR = 0.05
+SMALLEST_SIDE = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,171 +23,277 @@ class DefectRanges:
 
     vertices: tuple[int, int] = (3, 7)
     count: tuple[int, int] = (1, 4)
-    side: tuple[float, float] = (0.03, 0.40)
+    side: tuple[float, float] = (0.03, 0.4)
     """Height and width, each a share of the image's side."""
     opacity: tuple[float, float] = (0.5, 1.0)
-    blur: tuple[float, float] = (0.5, 2.0)
-    """Std of the Gaussian on the pasted patch and on its edge, in pixels."""
+    feather: tuple[float, float] = (0.5, 2.0)
+    """Std of the Gaussian on what is pasted and on its edge, in pixels."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Factor by which what is cut is resized, log-uniform."""
     brightness: float = 0.25
-    """Largest shift of the pasted patch, in units of the range [0, 1]."""
+    """Largest shift of what is pasted, in units of the range [0, 1]."""
     contrast: float = 0.5
-    """Largest relative change of the pasted patch's contrast."""
+    """Largest relative change of the contrast of what is pasted."""
     colour: float = 0.1
     """Largest shift of a single channel, in units of the range [0, 1]."""
 
+    @classmethod
+    def of(cls, settings: Settings) -> DefectRanges:
+        return cls(
+            count=settings.defect_count,
+            side=settings.defect_side,
+            opacity=settings.defect_opacity,
+            feather=settings.defect_feather,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Defects:
+    """What is drawn for B patches with up to K defects each: small tensors, all B x K x ..."""
+
+    present: Tensor
+    corners: Tensor
+    """B x K x V x 2 (row, column) about the place, height and width 1; the last may repeat."""
+    side: Tensor
+    """B x K x 2: height and width as shares of the image's side."""
+    place: Tensor
+    """B x K x 2 in [0, 1): where on the patch, or which pixel of the foreground."""
+    source: Tensor
+    """B x K x 2 in [0, 1): which group of the bank, which image of it."""
+    cut: Tensor
+    """B x K x 2 in [0, 1): where the source is cut."""
+    scale: Tensor
+    opacity: Tensor
+    feather: Tensor
+    contrast: Tensor
+    shift: Tensor
+    """B x K x 3: of each channel."""
+
+    def rows(self, index: slice | Tensor) -> Defects:
+        """Those of some of the patches, such as the share of one process."""
+        return Defects(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+    def to(self, device: torch.device | str) -> Defects:
+        return Defects(
+            *(getattr(self, field.name).to(device) for field in dataclasses.fields(self))
+        )
+
+
+def draw_defects(
+    batch: int, ranges: DefectRanges, generator: torch.Generator, *, probability: float
+) -> Defects:
+    """Draw the defects of `batch` patches; each patch has any with the given probability.
+
+    How many numbers are drawn depends on `batch` and `ranges` alone, so that every process that
+    draws for the same whole batch stays in step. The generator is one of the CPU.
+    """
+    most = ranges.count[1]
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(batch, most, *shape, generator=generator)
+
+    count = torch.randint(ranges.count[0], most + 1, (batch,), generator=generator)
+    count = count * (torch.rand(batch, generator=generator) < probability)
+    vertices = torch.randint(
+        ranges.vertices[0], ranges.vertices[1] + 1, (batch, most), generator=generator
+    )
+    shift = uniform(-ranges.brightness, ranges.brightness, 1)
+    return Defects(
+        present=torch.arange(most) < count[:, None],
+        corners=random_polygons(vertices, ranges.vertices[1], generator),
+        side=uniform(*ranges.side, 2),
+        place=uniform(0, 1, 2),
+        source=uniform(0, 1, 2),
+        cut=uniform(0, 1, 2),
+        scale=uniform(math.log(ranges.scale[0]), math.log(ranges.scale[1])).exp(),
+        opacity=uniform(*ranges.opacity),
+        feather=uniform(*ranges.feather),
+        contrast=1 + uniform(-ranges.contrast, ranges.contrast),
+        shift=shift + uniform(-ranges.colour, ranges.colour, 3),
+    )
+
+
+def random_polygons(vertices: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Simple polygons about the origin, ... x most x 2 (row, column), of height and width 1.
+
+    Vertices go round the origin in the order of their angles. A gap between two of them stays
+    below half a turn (168 degrees for a triangle): the outline cannot cross itself, and the
+    origin is inside. A polygon of fewer than `most` vertices repeats its last one.
+    """
+    shape = (*vertices.shape, most)
+    jitter = 0.4 * (torch.rand(shape, generator=generator) - 0.5)
+    turn = torch.rand(vertices.shape, generator=generator)[..., None]
+    radii = 0.4 + 0.6 * torch.rand(shape, generator=generator)
+    angles = 2 * math.pi * ((torch.arange(most) + jitter) / vertices[..., None] + turn)
+    corners = radii[..., None] * torch.stack((angles.sin(), angles.cos()), dim=-1)
+    number = torch.arange(most).minimum(vertices[..., None] - 1)
+    corners = corners.gather(-2, number[..., None].expand_as(corners))
+    return corners / (corners.amax(-2, keepdim=True) - corners.amin(-2, keepdim=True))
+
 
 def add_defects(
-    target: Tensor,
-    sources: Tensor,
-    generator: torch.Generator,
+    targets: Tensor,
+    bank: SourceBank,
+    defects: Defects,
     *,
-    target_index: int | None = None,
-    image_side: int | None = None,
-    foreground: Tensor | None = None,
-    ranges: DefectRanges = DefectRanges(),
+    image_side: int,
+    target_indices: Tensor | None = None,
+    foregrounds: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Paste polygons cut from `sources` onto `target`.
+    """Paste polygons cut from the bank's images onto a batch of normal patches, on any device.
 
     Args:
-        target: the normal image or patch, C x H x W, float in [0, 1]; it is not changed.
-        sources: normal images to cut from, N x C x H' x W', float in [0, 1] or uint8.
-        generator: the only source of randomness; the same state gives the same bits.
-        target_index: which of `sources` the target is from; the others are cut then.
-        image_side: what a defect's side is a share of; by default the target's shorter side.
-        foreground: H x W bool; defects are centred on it and confined to it.
-        ranges: sizes, numbers and strengths.
+        targets: B x C x H x W, float in [0, 1]; they are not changed.
+        bank: what is cut, on the device of `targets`.
+        defects: from `draw_defects`. Left on the CPU, choosing rows does not wait for a GPU.
+        image_side: what a defect's side is a share of; what exceeds the patch is cut off.
+        target_indices: B; which of the bank's own group each patch is from: others are cut.
+        foregrounds: B x H x W bool; where it is empty, there is no defect.
 
     Returns:
-        The defective image and its mask (H x W bool); outside of the mask they are equal bit
-        for bit. The mask is empty if the foreground is.
+        The defective patches and their masks (B x H x W bool); outside of the mask a patch
+        equals its target bit for bit.
     """
-    defective = target.clone()
-    mask = torch.zeros(target.shape[-2:], dtype=torch.bool)
-    side = image_side or min(target.shape[-2:])
-    for _ in range(_integer(ranges.count, generator)):
-        centre = _random_centre(mask, foreground, generator)
-        if centre is None:
-            break
-        source = sources[_other_index(len(sources), target_index, generator)]
-        patch, alpha = _cut_patch(source, side, ranges, generator)
-        _paste(defective, mask, patch, alpha, centre, foreground)
-    return defective, mask
+    device = targets.device
+    margin = math.ceil(3 * float(defects.feather.max()))
+    chosen = [present.nonzero()[:, 0].to(device) for present in defects.present.unbind(1)]
+    defects = defects.to(device)
+    places = _places(defects.place, targets.shape[-2:], foregrounds)
+    numbers = bank.choose(defects.source, target_indices)
+
+    defective = targets.clone()
+    masks = torch.zeros_like(targets[:, 0], dtype=torch.bool)
+    for k, rows in enumerate(chosen):
+        if len(rows) == 0:
+            continue
+        one = Defects(*(getattr(defects, f.name)[rows, k] for f in dataclasses.fields(Defects)))
+        patch, alpha = _render(
+            one, bank.images, numbers[rows, k], places[rows, k], targets.shape, image_side, margin
+        )
+        if foregrounds is not None:
+            alpha = alpha * foregrounds[rows]
+        mean = (patch * alpha[:, None]).sum((2, 3), keepdim=True)
+        mean = mean / alpha.sum((1, 2)).clamp(min=1e-6)[:, None, None, None]
+        shift = one.shift[:, : patch.shape[1], None, None]
+        patch = ((patch - mean) * one.contrast[:, None, None, None] + mean + shift).clamp(0, 1)
+        below = defective[rows]
+        defective[rows] = below + (alpha * one.opacity[:, None, None])[:, None] * (patch - below)
+        masks[rows] |= alpha > 0
+    return defective, masks
 
 
-def random_polygon(vertices: int, generator: torch.Generator) -> Tensor:
-    """A simple polygon in the unit square, vertices x 2 (row, column).
+def defect_pictures(
+    images: Tensor,
+    bank: SourceBank,
+    ranges: DefectRanges,
+    foregrounds: Tensor | None,
+    seed: int,
+    columns: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Up to `columns` whole images for a contact sheet: targets, defective copies and masks.
 
-    Vertices go round a centre in the order of their angles. A gap between two of them stays below
-    half a turn (168 degrees for a triangle), without which the outline could cross itself.
+    `images` are uint8 N x C x S x S, those of the bank's own group if it has one; `foregrounds`
+    N x S x S bool.
     """
-    jitter = 0.4 * (torch.rand(vertices, generator=generator) - 0.5)
-    turn = torch.rand((), generator=generator)
-    angles = 2 * math.pi * ((torch.arange(vertices) + jitter) / vertices + turn)
-    radii = 0.4 + 0.6 * torch.rand(vertices, generator=generator)
-    corners = radii[:, None] * torch.stack((angles.sin(), angles.cos()), dim=1)
-    low, high = corners.amin(0), corners.amax(0)
-    return (corners - low) / (high - low)
-
-
-def estimate_foreground(image: Tensor) -> Tensor:
-    """Where an image C x H x W differs from its own border: the object on a plain background."""
-    border = torch.cat((image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]), dim=1)
-    distance = (image - border.median(dim=1).values[:, None, None]).abs().mean(0).numpy()
-    smooth = gaussian(distance, sigma=2)
-    return torch.from_numpy(smooth > threshold_otsu(smooth))
-
-
-def _cut_patch(
-    source: Tensor, image_side: int, ranges: DefectRanges, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Crop, resize and blur: a patch C x h x w and its feathered opacity h x w."""
-    outline = random_polygon(_integer(ranges.vertices, generator), generator)
-    height, width = (max(3, round(image_side * _real(ranges.side, generator))) for _ in "hw")
-    blur = min(_real(ranges.blur, generator), min(height, width) / 6)
-    margin = math.ceil(3 * blur)
-
-    # The crop has a size of its own: resizing then changes the scale of the source's texture.
-    limits = source.shape[-2:]
-    crop = [min(n, max(3, round(n * _real(ranges.side, generator)))) for n in limits]
-    top, left = (_integer((0, n - c), generator) for n, c in zip(limits, crop, strict=True))
-    cut = source[:, top : top + crop[0], left : left + crop[1]]
-    cut = cut.float() / 255 if source.dtype == torch.uint8 else cut
-    size = (height + 2 * margin, width + 2 * margin)
-    patch = F.interpolate(cut[None], size, mode="bilinear", antialias=True)[0]
-
-    corners = outline.numpy() * (height - 1, width - 1) + margin
-    polygon = polygon2mask(size, corners).astype(np.float32)
-    feathered = torch.from_numpy(gaussian(polygon, sigma=blur, mode="constant", truncate=3.0))
-    alpha = ((feathered - FEATHER_FLOOR) / (1 - FEATHER_FLOOR)).clamp(0, 1)
-    # Eq. 1 blurs what is pasted; blurring its opacity as well is what softens the edge.
-    patch = torch.from_numpy(gaussian(patch.numpy(), sigma=blur, channel_axis=0))
-    return _jitter(patch, ranges, generator), alpha * _real(ranges.opacity, generator)
-
-
-def _jitter(patch: Tensor, ranges: DefectRanges, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and, with more than one channel, colour."""
-    contrast = 1 + ranges.contrast * _signed(1, generator)
-    shift = ranges.brightness * _signed(1, generator)
-    if len(patch) > 1:
-        shift = shift + ranges.colour * _signed(len(patch), generator)
-    mean = patch.mean(dim=(-2, -1), keepdim=True)
-    return ((patch - mean) * contrast + mean + shift[:, None, None]).clamp(0, 1)
-
-
-def _paste(
-    image: Tensor,
-    mask: Tensor,
-    patch: Tensor,
-    alpha: Tensor,
-    centre: tuple[int, int],
-    foreground: Tensor | None,
-) -> None:
-    """Blend `patch` into `image` in place; parts beyond the image's edge are lost."""
-    starts = [c - n // 2 for c, n in zip(centre, alpha.shape, strict=True)]
-    window = tuple(
-        slice(max(0, s), min(limit, s + n))
-        for s, n, limit in zip(starts, alpha.shape, mask.shape, strict=True)
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randperm(len(images), generator=generator)[:columns]
+    on_device = index.to(images.device)
+    targets = images[on_device].float() / 255
+    defective, masks = add_defects(
+        targets,
+        bank,
+        draw_defects(len(index), ranges, generator, probability=1.0),
+        image_side=images.shape[-1],
+        target_indices=on_device,
+        foregrounds=None if foregrounds is None else foregrounds[on_device],
     )
-    inside = tuple(slice(w.start - s, w.stop - s) for w, s in zip(window, starts, strict=True))
-    alpha = alpha[inside]
-    if foreground is not None:
-        alpha = alpha * foreground[window]
-    rows, columns = window
-    below = image[:, rows, columns]
-    below += alpha * (patch[:, inside[0], inside[1]] - below)
-    mask[window] |= alpha > 0
+    return targets, defective, masks
 
 
-def _random_centre(
-    mask: Tensor, foreground: Tensor | None, generator: torch.Generator
-) -> tuple[int, int] | None:
-    if foreground is None:
-        row, column = (_integer((0, n - 1), generator) for n in mask.shape)
-        return row, column
-    places = foreground.nonzero()
-    if len(places) == 0:
-        return None
-    row, column = places[_integer((0, len(places) - 1), generator)].tolist()
-    return row, column
+def _places(uniform: Tensor, size: tuple[int, ...], foregrounds: Tensor | None) -> Tensor:
+    """Rows and columns of the defects' places, B x K x 2."""
+    height, width = size
+    if foregrounds is None:
+        return (uniform * uniform.new_tensor((height, width))).floor()
+    # The n-th pixel of the foreground is where its running count reaches n.
+    running = foregrounds.flatten(1).cumsum(1)
+    total = running[:, -1:]
+    number = (uniform[..., 0] * total).long() + 1
+    pixel = torch.searchsorted(running, number).clamp(max=height * width - 1)
+    return torch.stack((pixel // width, pixel % width), dim=-1).float()
 
 
-def _other_index(count: int, excluded: int | None, generator: torch.Generator) -> int:
-    """Uniform below `count`, without `excluded` unless there is no other."""
-    if excluded is None or count == 1:
-        return _integer((0, count - 1), generator)
-    index = _integer((0, count - 2), generator)
-    return index + (index >= excluded)
+def _render(
+    defects: Defects,
+    images: Tensor,
+    numbers: Tensor,
+    places: Tensor,
+    shape: torch.Size,
+    image_side: int,
+    margin: int,
+) -> tuple[Tensor, Tensor]:
+    """What is pasted, n x C x H x W, and its feathered share in [0, 1], n x H x W."""
+    _, channels, height, width = shape
+    sides = (defects.side * image_side).clamp(min=SMALLEST_SIDE)
+    sigma = defects.feather.minimum(sides.amin(1) / 6)
+    # Seen from the defect's place, with a margin: the patch's edge is no edge of the defect.
+    y = torch.arange(-margin, height + margin, device=places.device) - places[:, :1]
+    x = torch.arange(-margin, width + margin, device=places.device) - places[:, 1:]
+    corners = defects.corners * sides[:, None]
+
+    limit = images.shape[-1]
+    scale = defects.scale.maximum(sides.amax(1) / limit)[:, None]
+    start = defects.cut * (limit - sides / scale) - corners.amin(1) / scale - 0.5
+    patch = _sample(images, numbers, start[:, :1] + y / scale, start[:, 1:] + x / scale)
+
+    layers = torch.cat((patch, _inside(corners, y, x).to(patch.dtype)[:, None]), dim=1)
+    # Eq. 1 blurs what is pasted; blurring its opacity as well is what softens the edge.
+    layers = _blur(layers, sigma, margin)
+    alpha = ((layers[:, channels] - FEATHER_FLOOR) / (1 - FEATHER_FLOOR)).clamp(0, 1)
+    return layers[:, :channels], alpha
 
 
-def _integer(bounds: tuple[int, int], generator: torch.Generator) -> int:
-    """Uniform, both bounds included."""
-    return int(torch.randint(bounds[0], bounds[1] + 1, (), generator=generator))
+def _inside(corners: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Even-odd rule: which points of a grid y: n x H, x: n x W lie in polygons n x V x 2."""
+    first, second = corners, corners.roll(-1, dims=1)
+    y = y[:, None]
+    straddles = (first[..., :1] > y) != (second[..., :1] > y)
+    rise = torch.where(straddles, second[..., :1] - first[..., :1], 1.0)
+    crossing = first[..., 1:] + (y - first[..., :1]) / rise * (second - first)[..., 1:]
+    crossing = torch.where(straddles, crossing, torch.inf)
+    inside = x[:, None, :] > crossing[:, 0, :, None]
+    for edge in crossing.unbind(1)[1:]:
+        inside = inside ^ (x[:, None, :] > edge[..., None])
+    return inside
 
 
-def _real(bounds: tuple[float, float], generator: torch.Generator) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * float(torch.rand((), generator=generator))
+def _sample(images: Tensor, numbers: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Bilinear samples of uint8 images at rows y: n x H and columns x: n x W, in [0, 1]."""
+    channels, side = images.shape[1:3]
+    y, x = y.clamp(0, side - 1), x.clamp(0, side - 1)
+    top, left = (v.floor().long().clamp(max=side - 2) for v in (y, x))
+    first = numbers[:, None] * channels + torch.arange(channels, device=images.device)
+    pixel = (first[..., None] * side + top[:, None])[..., None] * side + left[:, None, None]
+    pixel, flat = pixel.flatten(), images.flatten()
+
+    def tap(offset: int) -> Tensor:
+        return flat[offset:].index_select(0, pixel).view(*first.shape, y.shape[1], x.shape[1])
+
+    right, down = (x - left)[:, None, None], (y - top)[:, None, :, None]
+    upper = torch.lerp(tap(0).float(), tap(1).float(), right)
+    lower = torch.lerp(tap(side).float(), tap(side + 1).float(), right)
+    return torch.lerp(upper, lower, down) / 255
 
 
-def _signed(count: int, generator: torch.Generator) -> Tensor:
-    """Uniform between -1 and 1."""
-    return 2 * torch.rand(count, generator=generator) - 1
+def _blur(layers: Tensor, sigma: Tensor, margin: int) -> Tensor:
+    """Each row of n x C x (H + 2 margin) x (W + 2 margin) with its own Gaussian, margin lost."""
+    n, channels = layers.shape[:2]
+    distance = torch.arange(-margin, margin + 1, device=layers.device)
+    # Cut off at the row's own radius, whatever the others of its batch need.
+    near = distance.abs() <= (3 * sigma[:, None]).ceil()
+    window = near * torch.exp(-0.5 * (distance / sigma[:, None]) ** 2)
+    window = (window / window.sum(1, keepdim=True)).repeat_interleave(channels, dim=0)
+    flat = layers.flatten(0, 1)[None]
+    flat = F.conv2d(flat, window[:, None, :, None], groups=n * channels)
+    flat = F.conv2d(flat, window[:, None, None, :], groups=n * channels)
+    return flat[0].unflatten(0, (n, channels))

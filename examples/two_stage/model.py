@@ -6,6 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .settings import Settings
 
 Skips = Literal["none", "two", "all"]
 
@@ -59,8 +62,25 @@ class Autoencoder(nn.Module):
         return self.head(x)
 
 
+def build_model(settings: Settings) -> Autoencoder:
+    """The network of a run, in the memory layout that convolutions are fastest in."""
+    model = Autoencoder(settings.channels, settings.width, settings.latent_channels, settings.skips)
+    return model.to(memory_format=torch.channels_last)
+
+
 def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_multiply_adds(model: nn.Module, channels: int, patch_size: int) -> int:
+    """Of the forward pass on one patch."""
+    parameter = next(model.parameters())
+    patch = torch.zeros(1, channels, patch_size, patch_size, device=parameter.device)
+    training = model.training
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.eval()(patch)
+    model.train(training)
+    return counter.get_total_flops() // 2
 
 
 def _down(before: int, after: int) -> nn.Sequential:

@@ -1,43 +1,58 @@
-"""Every choice of a run in one dataclass, its presets, and the folder where a run is kept."""
+"""Every choice of a run in one dataclass, and its presets."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import importlib.metadata
-import platform
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
-
-import tyro
-import yaml
+from typing import Any, Literal
 
 from aw_ssim.category_weights import PRESETS as CATEGORY_PRESETS
 
 # Their background is plain and never defective, so artificial defects belong on the object alone.
 OBJECTS_ON_PLAIN_BACKGROUND = frozenset({"bottle", "capsule", "hazelnut", "hazelnut_toy", "pill"})
 
-PACKAGES = (
-    "aw_ssim", "torch", "torchvision", "lpips", "accelerate", "scikit-image", "scikit-learn",
-    "pillow", "numpy",
-)  # fmt: skip
+Arm = Literal[
+    "two-stage",
+    "ssim+l1",
+    "lpips+ssim",
+    "aw-ssim",
+    "fixed-sigma",
+    "equal-weights",
+    "product-ssim",
+    "no-lpips",
+    "adga-from-start",
+]
+Source = Literal["same", "categories", "noise", "folder"]
+Residual = Literal[
+    "auto",
+    "l1",
+    "aw_ssim",
+    "gradient",
+    "l1+aw_ssim",
+    "l1+gradient",
+    "aw_ssim+gradient",
+    "l1+aw_ssim+gradient",
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Two-stage defect detection: train on normal images of one category, test on its defects."""
 
-    preset: Literal["demo", "quick", "paper"] = "demo"
-    """Where the other settings start from: minutes, half an hour, or the paper's sizes."""
+    preset: Literal["demo", "quick", "paper", "long"] = "demo"
+    """Where the other settings start from: minutes, half an hour, the paper's sizes, 300 epochs."""
     data_root: Path | None = None
-    """Folder of the categories in the MVTec AD layout. None: real textures, painted defects."""
+    """Folder of the categories, each in the MVTec AD layout or with normal/, defective/, masks/.
+    None: real textures, painted defects."""
     category: str = "brick"
-    """Folder name below data_root; of the demo: brick, grass or gravel."""
+    """Folder name below data_root, several as a,b,c, or "all". Demo: brick, grass or gravel."""
+    arm: Arm = "two-stage"
+    """The paper's method, or the arm of the ablation to train in its place."""
     run_folder: Path | None = None
-    """Where the results go. None: a new numbered folder below ./runs."""
+    """Where the results go; with several categories each has a folder in it. None: the first
+    numbered folder below ./runs that is free or holds a run of these very settings."""
     overwrite: bool = False
-    """Write into run_folder even if it holds files already."""
+    """Delete what run_folder holds of an earlier run and start from the beginning."""
     seed: int = 0
     """Of the weights, the patches, the artificial defects and the demo's pictures."""
 
@@ -47,6 +62,9 @@ class Settings:
     """Side of the patches the network sees, in pixels; a multiple of 32."""
     channels: Literal[1, 3] = 3
     """Grey or RGB; every picture is converted."""
+    validation_share: float = 0.1
+    """Share of the normal training images held out: the residual, its smoothing and the
+    thresholds are chosen on them, never on test images."""
 
     width: int = 16
     """Channels of the first stage; they double at each of the five stages."""
@@ -59,16 +77,34 @@ class Settings:
     """Epochs on normal images with the AW-SSIM loss."""
     stage_2_epochs: int = 15
     """Epochs on artificially defective images with AW-SSIM and LPIPS."""
+    patches: Literal["random", "grid"] = "random"
+    """Random patches, or the paper's fixed grid without overlap."""
     crops_per_image: int = 16
-    """Random patches per image and epoch."""
+    """Random patches per image and epoch; a grid has its own number."""
+    flips: Literal["none", "horizontal", "both"] = "none"
+    """Patches are mirrored at random; not for products whose side matters."""
     batch_size: int = 16
-    """Patches for each optimiser step."""
+    """Patches for each optimiser step, over all processes."""
     learning_rate: float = 1e-3
     """At the start of each stage; falls to 0 along a cosine."""
     input_noise: float = 0.05
     """Std of the noise on stage 1's input, in units of the range [0, 1]."""
+
     defect_probability: float = 0.5
-    """Share of stage 2's patches that carry an artificial defect."""
+    """Share of stage 2's patches that carry artificial defects."""
+    defect_count: tuple[int, int] = (1, 4)
+    """Fewest and most artificial defects on such a patch."""
+    defect_side: tuple[float, float] = (0.03, 0.4)
+    """Least and largest height and width of a defect, as shares of the image's side."""
+    defect_opacity: tuple[float, float] = (0.5, 1.0)
+    """Least and largest opacity of a defect."""
+    defect_feather: tuple[float, float] = (0.5, 2.0)
+    """Least and largest std of the Gaussian on a defect and its edge, in pixels."""
+    defect_sources: tuple[Source, ...] = ("same",)
+    """What defects are cut from, each as likely: other images of the category, other categories
+    below data_root, procedural noise, or the pictures in texture_folder."""
+    texture_folder: Path | None = None
+    """Pictures to cut defects from, for the source "folder"."""
     foreground_only: bool | None = None
     """Artificial defects on the object only. None: for objects on a plain background."""
 
@@ -83,27 +119,62 @@ class Settings:
 
     test_stride: int = 32
     """Distance of overlapping patches at test time, in pixels."""
-    residual_sigma: float = 4.0
-    """Std of the Gaussian that smooths the combined residual, in pixels."""
+    residual: Residual = "auto"
+    """What is scored. auto: the one that finds artificial defects best on held-out normals."""
+    smoothing: float | None = None
+    """Std of the Gaussian that smooths the residual, in pixels. None: chosen like the residual."""
+    threshold_quantile: float = 0.995
+    """Thresholds lie at this quantile of held-out normal images: of their pixels for maps."""
     pictures_per_type: int = 2
     """Result pictures for each kind of defect."""
 
+    checkpoint_steps: int = 200
+    """Optimiser steps between two checkpoints; one is written after every stage too."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     """Of the network; the losses stay in float32."""
-    workers: int = 0
-    """Processes that prepare patches; 0: the training process itself."""
+    compile: bool = False
+    """Compile the network with torch.compile: slower to start, faster afterwards."""
 
     def __post_init__(self) -> None:
-        if self.patch_size % 32:
-            raise ValueError(f"patch_size must be a multiple of 32, got {self.patch_size}")
+        if self.patch_size % 32 or self.patch_size < 32:
+            raise ValueError(f"patch_size must be a positive multiple of 32, got {self.patch_size}")
         if self.image_size < self.patch_size:
             raise ValueError(
                 f"image_size ({self.image_size}) must be at least patch_size ({self.patch_size})"
+            )
+        if self.patches == "grid" and self.image_size % self.patch_size:
+            raise ValueError(
+                f"a grid of patches needs an image_size that is a multiple of patch_size "
+                f"({self.patch_size}), got {self.image_size}"
             )
         if not 1 <= self.test_stride <= self.patch_size // 2:
             raise ValueError(
                 f"test_stride must be from 1 to half of patch_size ({self.patch_size // 2}), so "
                 f"that test patches overlap; got {self.test_stride}"
+            )
+        for name in (
+            "width", "latent_channels", "crops_per_image", "batch_size", "checkpoint_steps",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("stage_1_epochs", "stage_2_epochs", "pictures_per_type"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("validation_share", "threshold_quantile"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        for name in ("defect_count", "defect_side", "defect_opacity", "defect_feather"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"{name} takes a least and a largest value, both positive; got {low} {high}"
+                )
+        if not self.defect_sources:
+            raise ValueError("defect_sources is empty; name at least one, such as same")
+        if ("folder" in self.defect_sources) != (self.texture_folder is not None):
+            raise ValueError(
+                "the source folder and --texture-folder go together; got defect_sources "
+                f"{self.defect_sources} and texture_folder {self.texture_folder}"
             )
 
     def loss_weights(self) -> tuple[float, float, float] | str:
@@ -116,6 +187,28 @@ class Settings:
         if self.foreground_only is not None:
             return self.foreground_only
         return self.category in OBJECTS_ON_PLAIN_BACKGROUND
+
+    def smoothings(self) -> tuple[float, ...]:
+        """The stds to choose from: shares of the image's side, so that sizes compare."""
+        if self.smoothing is not None:
+            return (self.smoothing,)
+        return tuple(self.image_size * share for share in (1 / 128, 1 / 64, 1 / 32))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """The inverse of `to_dict`; names it does not know are an error."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"expected settings of this version, got unknown {unknown}")
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        for key in ("data_root", "run_folder", "texture_folder"):
+            if values.get(key) is not None:
+                values[key] = Path(values[key])
+        return cls(**values)
 
 
 PRESETS = {
@@ -139,65 +232,21 @@ PRESETS = {
         category="pill",
         image_size=512,
         width=32,
-        residual_sigma=8.0,
+        test_stride=64,
+    ),
+    "long": Settings(
+        preset="long",
+        category="pill",
+        image_size=512,
+        width=32,
+        stage_1_epochs=100,
+        stage_2_epochs=200,
         test_stride=64,
     ),
 }
 
 
-def read_settings(arguments: Sequence[str] | None = None) -> Settings:
-    """Settings from the command line; the preset only moves the defaults of the others."""
-    first_look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first_look.add_argument("--preset", choices=tuple(PRESETS))
-    first_look.add_argument("--data-root", "--data_root")
-    known, _ = first_look.parse_known_args(arguments)
-    preset = known.preset or ("demo" if known.data_root is None else "quick")
-    return tyro.cli(Settings, default=PRESETS[preset], args=arguments)
-
-
-def create_run_folder(settings: Settings) -> Path:
-    """Make the folder of this run; one that holds files is an error unless `overwrite` is set."""
-    if settings.run_folder is None:
-        return _create_numbered_folder(Path("runs"), f"{settings.category}-{settings.preset}")
-    folder = settings.run_folder
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"expected a folder for the run, got the file {folder}")
-    if folder.is_dir() and any(folder.iterdir()) and not settings.overwrite:
-        raise FileExistsError(
-            f"the run folder {folder} already holds files; name another with --run-folder, "
-            "or pass --overwrite"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _create_numbered_folder(parent: Path, name: str) -> Path:
-    number = 1
-    while (folder := parent / f"{name}-{number:03d}").exists():
-        number += 1
-    folder.mkdir(parents=True)
-    return folder
-
-
-def save_settings(settings: Settings, folder: Path) -> Path:
-    """Write the settings, and the versions they ran with, to `settings.yaml`."""
-    values = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(settings).items()
-    }
-    values["weights"] = None if settings.weights is None else list(settings.weights)
-    path = folder / "settings.yaml"
-    path.write_text(yaml.safe_dump({"settings": values, "versions": versions()}, sort_keys=False))
-    return path
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape a result."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,159 +1,228 @@
-"""Patches of normal images, and the loop that both stages share."""
+"""The training of one run: its stages one after the other, each continued where it stopped."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-from collections.abc import Callable
+import math
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from aw_ssim import SigmaSchedule
-
-from .defects import add_defects
+from .arms import Stage, StageLoss, stages_of
+from .batch_norm import measure_batch_norm, share_batch_norm
+from .checkpoint import (
+    flatten_optimiser,
+    load_checkpoint,
+    load_weights,
+    read_tensors,
+    remove_checkpoints,
+    restore_optimiser,
+    save_checkpoint,
+    save_weights,
+)
+from .patches import PatchStream, Share, clean_patches
+from .run_data import RunData
+from .run_folder import RunError, write_atomically
 from .settings import Settings
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
+
+# They act after training, or not on its result, or are part of the stages themselves.
+NOT_PART_OF_TRAINING = frozenset(
+    {
+        *("preset", "arm", "run_folder", "overwrite", "checkpoint_steps", "pictures_per_type"),
+        *("stage_1_epochs", "stage_2_epochs", "weights", "mix", "sigma_start", "sigma_end"),
+        *("input_noise", "defect_probability"),
+        *("test_stride", "residual", "smoothing", "threshold_quantile"),
+    }
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """What one optimiser step leaves in the log."""
+def train(
+    model: nn.Module, data: RunData, settings: Settings, folder: Path, accelerator: Accelerator
+) -> None:
+    """Train `model` in place and leave `stage_1.safetensors`, ... and their logs in `folder`.
 
-    stage: int
-    epoch: int
-    loss: float
-    sigma: float
-
-
-class NormalPatches(Dataset[tuple[Tensor, Tensor]]):
-    """Random patches as pairs (input, target); the target is always the clean patch.
-
-    A patch depends on the seed, the epoch and its index alone, not on the number of workers nor
-    on what was drawn before.
+    A stage that is there already is loaded, one that was interrupted goes on from its last
+    checkpoint; on a CPU both give the bits of an uninterrupted run.
     """
-
-    def __init__(
-        self,
-        images: Tensor,
-        *,
-        patch_size: int,
-        crops_per_image: int,
-        seed: int,
-        noise: float = 0.0,
-        defect_probability: float = 0.0,
-        foregrounds: Tensor | None = None,
-    ) -> None:
-        self.images = images
-        self.patch_size = patch_size
-        self.crops_per_image = crops_per_image
-        self.seed = seed
-        self.noise = noise
-        self.defect_probability = defect_probability
-        self.foregrounds = foregrounds
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.images) * self.crops_per_image
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        state = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)
-        generator = torch.Generator().manual_seed(int(state[0]))
-        number = index // self.crops_per_image
-        image = self.images[number]
-        rows, columns = (_random_span(n, self.patch_size, generator) for n in image.shape[-2:])
-        target = image[:, rows, columns].float() / 255
-        patch = target
-        if float(torch.rand((), generator=generator)) < self.defect_probability:
-            foregrounds = self.foregrounds
-            patch, _ = add_defects(
-                target,
-                self.images,
-                generator,
-                target_index=number,
-                image_side=min(image.shape[-2:]),
-                foreground=None if foregrounds is None else foregrounds[number, rows, columns],
-            )
-        if self.noise > 0:
-            patch = patch + self.noise * torch.randn(patch.shape, generator=generator)
-        return patch, target
+    if accelerator.num_processes > 1:
+        share_batch_norm(model)
+    stages = stages_of(settings)
+    for number, stage in enumerate(stages, start=1):
+        path = folder / f"stage_{number}.safetensors"
+        facts = describe_training(settings, stages[:number])
+        if path.exists():
+            _load_finished_stage(model, path, facts)
+            continue
+        log = _train_stage(number, stage, model, data, settings, folder, accelerator)
+        measure_batch_norm(model, clean_patches(data.train, settings))
+        if accelerator.is_main_process:
+            _write_log(log, folder / f"stage_{number}.csv")
+            save_weights(model, path, facts)
+            remove_checkpoints(folder)
+        accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        logs = [folder / f"stage_{number}.csv" for number in range(1, len(stages) + 1)]
+        _join_logs(logs, folder / "training_log.csv")
 
 
-def steps_per_epoch(patches: NormalPatches, settings: Settings) -> int:
-    """Whole batches: BatchNorm's statistics over the two patches left over would be noise."""
-    return max(1, len(patches) // settings.batch_size)
+def adopt_stage(number: int, source: Path, folder: Path) -> None:
+    """Copy a finished stage of another run, whose weights must then fit `describe_training`."""
+    for name in (f"stage_{number}.csv", f"stage_{number}.safetensors"):
+        if not (folder / name).exists():
+            write_atomically(folder / name, (source / name).read_bytes())
 
 
-def train_stage(
-    stage: int,
+def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
+    """Everything that the weights after `stages` depend on."""
+    values = settings.to_dict()
+    return {
+        "stages": [_plain(dataclasses.asdict(stage)) for stage in stages],
+        "settings": {k: v for k, v in values.items() if k not in NOT_PART_OF_TRAINING},
+    }
+
+
+def learning_rate(base: float, step: int, steps: int) -> float:
+    """Falls from `base` to 0 along half a cosine."""
+    return base * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _train_stage(
+    number: int,
+    stage: Stage,
     model: nn.Module,
-    patches: NormalPatches,
-    loss: Loss,
-    schedule: SigmaSchedule,
+    data: RunData,
     settings: Settings,
+    folder: Path,
     accelerator: Accelerator,
-) -> list[Step]:
-    """Train `model` in place; sigma grows within each epoch and starts again with the next."""
-    epochs = settings.stage_1_epochs if stage == 1 else settings.stage_2_epochs
-    loader = _loader(patches, settings, training=True)
+) -> Tensor:
+    """Returns the log, steps x LOG_COLUMNS."""
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    foregrounds = data.foregrounds if settings.defects_on_foreground() else None
+    patches = PatchStream(
+        data.train, stage, number, settings, bank=data.bank, foregrounds=foregrounds, share=share
+    )
+    loss = StageLoss(stage, patches.steps_per_epoch).to(accelerator.device)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
-    total = max(1, epochs * len(loader))
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
-    network, optimiser, loader, cosine = accelerator.prepare(model, optimiser, loader, cosine)
-    network.train()
+    total = stage.epochs * patches.steps_per_epoch
+    first, log = _continue_from_checkpoint(number, model, optimiser, folder, accelerator)
+    for _ in range(first % patches.steps_per_epoch):
+        loss.schedule.step()
 
-    log: list[Step] = []
+    # The network may be wrapped; `model` keeps the parameters and their plain names.
+    network = torch.compile(model) if settings.compile else model
+    network, optimiser = accelerator.prepare(network, optimiser)
+    network.train()
     bar = tqdm(
-        total=epochs * len(loader),
-        desc=f"stage {stage}",
+        total=total,
+        initial=first,
+        desc=f"stage {number}",
         disable=not accelerator.is_main_process,
     )
-    for epoch in range(epochs):
-        patches.epoch = epoch
-        schedule.reset()
-        for inputs, targets in loader:
-            sigma = float(schedule.sigma)
-            reconstruction = network(inputs.contiguous(memory_format=torch.channels_last))
-            value = loss(reconstruction, targets)
-            optimiser.zero_grad()
-            accelerator.backward(value)
-            optimiser.step()
-            cosine.step()
-            schedule.step()
-            log.append(Step(stage, epoch, float(value.detach()), sigma))
-            bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1].loss:.4f}", sigma=f"{sigma:.2f}")
-            bar.update()
+    recent: list[Tensor] = []
+    for step in range(first, total):
+        epoch, step_of_epoch = divmod(step, patches.steps_per_epoch)
+        if step_of_epoch == 0:
+            loss.schedule.reset()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(settings.learning_rate, step, total)
+        inputs, targets = patches.batch(step)
+        value = loss(network(inputs), targets)
+        optimiser.zero_grad()
+        accelerator.backward(value)
+        optimiser.step()
+        # Kept as a tensor: reading the value now would make a GPU wait for it at every step.
+        recent.append(torch.stack((value.detach().float(), loss.schedule.sigma.float())))
+        loss.schedule.step()
+        bar.update()
+        if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == total:
+            log = torch.cat((log, _log_rows(number, step + 1, patches, recent, accelerator)))
+            recent.clear()
+            bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1, 3]:.4f}", sigma=f"{log[-1, 4]:.2f}")
+            if accelerator.is_main_process:
+                _save_progress(number, step + 1, model, optimiser, log, folder, accelerator)
     bar.close()
     return log
 
 
-def measure_batch_norm(model: nn.Module, patches: NormalPatches, settings: Settings) -> None:
-    """Replace BatchNorm's running statistics by the mean over clean patches.
+def _log_rows(
+    number: int, done: int, patches: PatchStream, recent: list[Tensor], accelerator: Accelerator
+) -> Tensor:
+    """Rows of the last steps; the loss is the mean over all processes."""
+    values = accelerator.reduce(torch.stack(recent), reduction="mean").double().cpu()
+    steps = torch.arange(done - len(recent), done, dtype=torch.float64)
+    epochs = steps.div(patches.steps_per_epoch, rounding_mode="floor")
+    stage = torch.full_like(steps, number)
+    return torch.cat((torch.stack((stage, epochs, steps), dim=1), values), dim=1)
 
-    The running mean trails the weights, by much in a short run, and saw noise and defects.
-    """
-    device = next(model.parameters()).device
-    update_bn(_loader(patches, settings, training=False), model, device)
+
+def _save_progress(
+    number: int,
+    done: int,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    log: Tensor,
+    folder: Path,
+    accelerator: Accelerator,
+) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= flatten_optimiser(optimiser)
+    scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
+    facts = {"stage": number, "steps": done, "scaler": scaler}
+    save_checkpoint(folder, tensors | {"log": log}, facts)
 
 
-def _loader(
-    patches: NormalPatches, settings: Settings, training: bool
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    return DataLoader(
-        patches,
-        batch_size=settings.batch_size,
-        shuffle=training,
-        drop_last=training and len(patches) >= settings.batch_size,
-        num_workers=settings.workers,
-        generator=torch.Generator().manual_seed(settings.seed),
+def _continue_from_checkpoint(
+    number: int,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    folder: Path,
+    accelerator: Accelerator,
+) -> tuple[int, Tensor]:
+    """The number of steps done, and their log."""
+    found = load_checkpoint(folder)
+    if found is None or found[1]["stage"] != number:
+        return 0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64)
+    tensors, facts = found
+    prefix = "model."
+    model.load_state_dict(
+        {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
     )
+    restore_optimiser(optimiser, tensors)
+    if accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(facts["scaler"])
+    return facts["steps"], tensors["log"]
 
 
-def _random_span(length: int, size: int, generator: torch.Generator) -> slice:
-    start = int(torch.randint(length - size + 1, (), generator=generator))
-    return slice(start, start + size)
+def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
+    _, facts = read_tensors(path)
+    if facts != expected:
+        raise RunError(
+            f"{path} was trained with other settings than this run's; start again with --overwrite"
+        )
+    load_weights(model, path)
+
+
+def _write_log(log: Tensor, path: Path) -> None:
+    lines = [",".join(LOG_COLUMNS)]
+    for stage, epoch, step, loss, sigma in log.tolist():
+        lines.append(f"{int(stage)},{int(epoch)},{int(step)},{loss:.6g},{sigma:.6g}")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def _join_logs(paths: list[Path], target: Path) -> None:
+    lines = [",".join(LOG_COLUMNS)]
+    for path in paths:
+        with path.open(newline="") as file:
+            lines += [",".join(row) for row in list(csv.reader(file))[1:]]
+    write_atomically(target, ("\n".join(lines) + "\n").encode())
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}

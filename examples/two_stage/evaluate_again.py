@@ -1,0 +1,64 @@
+"""The command `evaluate`: the figures of a trained network again, perhaps scored otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+from accelerate import Accelerator
+
+from .evaluate import choose, evaluate
+from .report import write_report
+from .run_folder import RunError, load_metrics, load_settings, save_settings
+from .settings import Residual
+from .tables import format_scores
+from .train import load_data_together
+from .trained_run import load_network
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Evaluate a trained run anew. What is not given stays as the run had it."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    out: Path | None = None
+    """Where the figures and the report go. None: the folder `evaluation` in the run's."""
+    data_root: Path | None = None
+    """Where the data lies now."""
+    test_stride: int | None = None
+    """Distance of overlapping patches, in pixels."""
+    residual: Residual | None = None
+    """What is scored; auto: chosen on held-out normals."""
+    smoothing: float | None = None
+    """Std of the Gaussian that smooths the residual, in pixels."""
+    threshold_quantile: float | None = None
+    """Thresholds lie at this quantile of held-out normal images."""
+    pictures_per_type: int | None = None
+    """Result pictures for each kind of defect."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = tyro.cli(Evaluation, args=arguments)
+    changes = {
+        key: value
+        for key, value in dataclasses.asdict(options).items()
+        if key not in ("run", "out") and value is not None
+    }
+    settings = dataclasses.replace(load_settings(options.run), **changes)
+    folder = options.out or options.run / "evaluation"
+    if folder.resolve() == options.run.resolve():
+        raise RunError(f"expected another folder than the run's own for --out, got {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    model = load_network(options.run, accelerator.device)
+    data = load_data_together(settings, options.run, accelerator)
+    evaluate(model, choose(model, data, settings), data, settings, folder, accelerator)
+    if accelerator.is_main_process:
+        save_settings(settings, folder)
+        write_report(folder)
+        print(format_scores(load_metrics(folder)))
+        print(f"see {folder / 'report.html'}")

@@ -1,0 +1,162 @@
+"""From residuals to the final anomaly map, in units of what is normal at each place."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor, nn
+
+from .reconstruction import reconstruct
+from .residuals import residual_maps, residual_parts
+from .settings import Settings
+
+# Where normal images hardly differ, a residual is not measured in units finer than this share of
+# its average spread.
+SPREAD_FLOOR = 0.25
+# Mean and spread are taken over a neighbourhood of this std, a share of the image's side.
+NEIGHBOURHOOD = 1 / 64
+
+# Below this, a difference of pixels in [0, 1] is rounding.
+SMALLEST_SPREAD = 1e-6
+
+FIELDS = ("residual", "smoothing", "pixel_threshold", "image_threshold")
+
+
+# A residual, such as l1+aw_ssim, and the std that smooths its map.
+Candidate = tuple[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Normality:
+    """Mean and spread of each base residual on normal images, H x W, at each place."""
+
+    means: dict[str, Tensor]
+    stds: dict[str, Tensor]
+
+    def in_spreads(self, part: str, residual: Tensor) -> Tensor:
+        """How many spreads a residual H x W lies above what is normal at its place."""
+        return (residual - self.means[part]) / self.stds[part]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """Turns the residuals of an image into its final map, larger where a defect is likelier."""
+
+    residual: str
+    """Names of base residuals joined by +; their mean is scored."""
+    smoothing: float
+    """Std of the Gaussian on the map, in pixels."""
+    normality: Normality
+    """Of the base residuals that `residual` names."""
+    pixel_threshold: float
+    """Pixels above it are called defective."""
+    image_threshold: float
+    """Images whose score, the map's largest value, is above it are called defective."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return residual_parts(self.residual)
+
+    def __call__(self, residuals: Mapping[str, Tensor]) -> Tensor:
+        """H x W float32 from base residuals H x W, on the device of both."""
+        spreads = [self.normality.in_spreads(part, residuals[part]) for part in self.parts]
+        return smooth(torch.stack(spreads).mean(0), self.smoothing)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, moved to `path` in one step."""
+        tensors = {}
+        for part in self.parts:
+            tensors[f"mean.{part}"] = self.normality.means[part].contiguous().cpu()
+            tensors[f"std.{part}"] = self.normality.stds[part].contiguous().cpu()
+        values = {name: getattr(self, name) for name in FIELDS}
+        temporary = path.with_name(path.name + ".partial")
+        temporary.write_bytes(save(tensors, metadata={"scorer": json.dumps(values)}))
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> Scorer:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            if "scorer" not in metadata:
+                raise ValueError(f"{path} holds no scorer; pass the file that training wrote")
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+        values: dict[str, Any] = json.loads(metadata["scorer"])
+        parts = residual_parts(values["residual"])
+        normality = Normality(
+            {part: tensors[f"mean.{part}"] for part in parts},
+            {part: tensors[f"std.{part}"] for part in parts},
+        )
+        return cls(normality=normality, **values)
+
+
+def smooth(score_map: Tensor, sigma: float) -> Tensor:
+    """Gaussian filter of a map H x W, mirrored about its edges: scipy's mode "reflect".
+
+    Each axis is one matrix product, which any device and every export format has.
+    """
+    if sigma == 0:
+        return score_map
+    rows, columns = (smoothing_matrix(n, sigma).to(score_map.device) for n in score_map.shape)
+    return rows @ score_map @ columns.T
+
+
+@functools.lru_cache(maxsize=8)
+def smoothing_matrix(length: int, sigma: float) -> Tensor:
+    """The filter along an axis of `length` pixels, as a matrix length x length."""
+    # Outside of inference mode, so that the cached tensor may be used in any mode.
+    with torch.inference_mode(False):
+        filtered: NDArray[np.float64] = gaussian_filter1d(np.eye(length), sigma, axis=0)
+        return torch.from_numpy(filtered.astype(np.float32))
+
+
+def image_score(score_map: Tensor) -> float:
+    return float(score_map.max())
+
+
+@torch.inference_mode()
+def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> Normality:
+    """Mean and spread of each residual over normal *training* images, N x C x S x S uint8.
+
+    Both are taken over the images and over a neighbourhood of each place: an object's outline is
+    always harder to reconstruct than its inside, a texture is the same everywhere.
+    """
+    model.eval()
+    sums: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}
+    for image in images:
+        for part, residual in residuals_of(model, image.float() / 255, settings).items():
+            sums[part] = sums.get(part, 0) + residual / len(images)
+            squares[part] = squares.get(part, 0) + residual.square() / len(images)
+    sigma = NEIGHBOURHOOD * settings.image_size
+    means, stds = {}, {}
+    for part in sums:
+        means[part] = smooth(sums[part], sigma)
+        variance = smooth(squares[part], sigma) - means[part].square()
+        std = variance.clamp(min=0).sqrt()
+        # A residual that is the same on all images still needs a positive unit.
+        stds[part] = std.clamp(min=max(SPREAD_FLOOR * float(std.mean()), SMALLEST_SPREAD))
+    return Normality(means, stds)
+
+
+def residuals_of(model: nn.Module, image: Tensor, settings: Settings) -> dict[str, Tensor]:
+    reconstruction = reconstruct(
+        model,
+        image,
+        patch_size=settings.patch_size,
+        stride=settings.test_stride,
+        batch_size=settings.batch_size,
+    )
+    return residual_maps(image, reconstruction, settings.loss_weights())

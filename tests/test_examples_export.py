@@ -1,0 +1,199 @@
+"""`export`: the exported programmes compute what eager does, and say all that a user needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
+from torch import Tensor
+from two_stage import export
+from two_stage.exported_graph import ReconstructionAndMap
+from two_stage.picture_files import load_image
+from two_stage.run_data import split_held_out
+from two_stage.run_folder import RunError
+from two_stage.trained_run import load_trained_run
+
+NAMES = ["reconstruction", "anomaly_map", "image_score"]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def exported(run_folder: Path) -> Path:
+    """One export for the whole module: it takes most of its time."""
+    export.main(["--run", str(run_folder)])
+    return run_folder / "export"
+
+
+def images(count: int) -> Tensor:
+    return torch.rand(count, 3, 72, 72, generator=torch.Generator().manual_seed(count))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_exported_programmes_equal_eager(
+    kind: str, count: int, run_folder: Path, exported: Path
+) -> None:
+    batch = images(count)
+    if kind == "torch":
+        with torch.no_grad():
+            outputs = torch.export.load(exported / "model.pt2").module()(batch)
+    else:
+        session = onnxruntime.InferenceSession(exported / "model.onnx")
+        outputs = [torch.from_numpy(x) for x in session.run(NAMES, {"image": batch.numpy()})]
+    run = load_trained_run(run_folder, "cpu")
+    assert outputs[2].shape == (count,)
+    for number, image in enumerate(batch):
+        reconstruction, score_map = run.score(image)
+        torch.testing.assert_close(outputs[0][number], reconstruction, atol=1e-5, rtol=0)
+        torch.testing.assert_close(outputs[1][number], score_map, atol=1e-4, rtol=1e-4)
+        assert float(outputs[2][number]) == float(outputs[1][number].max())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"residual": "l1", "smoothing": 0.0, "channels": 1},
+        {"residual": "gradient", "test_stride": 5},
+        {"residual": "aw_ssim", "patch_size": 64, "test_stride": 32, "weights": (0.2, 0.3, 0.5)},
+        {"residual": "l1+gradient", "image_size": 32, "category": "carpet"},
+    ],
+)
+def test_the_graph_equals_eager_for_every_kind_of_run(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    run = load_trained_run(write_run(tmp_path / "run", **options), "cpu")
+    shape = (2, run.settings.channels, run.settings.image_size, run.settings.image_size)
+    batch = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        outputs = ReconstructionAndMap(run)(batch)
+    for image, reconstruction, score_map, score in zip(batch, *outputs, strict=True):
+        expected, expected_map = run.score(image)
+        torch.testing.assert_close(reconstruction, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(score_map, expected_map, atol=2e-5, rtol=1e-5)
+        assert score == score_map.max()
+
+
+def test_the_files_need_nothing_beside_them(exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == [
+        "metadata.json", "model.onnx", "model.pt2",
+    ]  # fmt: skip
+    model = onnx.load(exported / "model.onnx", load_external_data=False)
+    onnx.checker.check_model(model)
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [18]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert [value.name for value in model.graph.input] == ["image"]
+    assert [value.name for value in model.graph.output] == NAMES
+    # All patches go through the network together: one of each of its layers, whatever their number.
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("ConvTranspose") == 5
+
+
+def test_metadata_says_how_to_prepare_and_to_judge(exported: Path) -> None:
+    values = json.loads((exported / "metadata.json").read_text())
+    assert values["files"] == {"torch": "model.pt2", "onnx": "model.onnx"}
+    assert values["input"]["name"] == "image"
+    assert values["input"]["shape"] == ["batch", 3, 72, 72]
+    assert values["input"]["range"] == [0, 1]
+    assert list(values["outputs"]) == NAMES
+    assert values["thresholds"]["pixel"] == PIXEL_THRESHOLD
+    assert values["thresholds"]["image"] == IMAGE_THRESHOLD
+    assert values["thresholds"]["quantile"] == 0.995
+    assert values["onnx_opset"] == 18
+    assert values["run"]["arm"] == "two-stage"
+    assert values["versions"]["onnxruntime"] == onnxruntime.__version__
+    for differences in values["check"]["largest_difference_from_eager"].values():
+        for name in NAMES:
+            assert 0 <= differences[name] <= values["check"]["tolerance"][name]
+    assert values["check"]["tolerance"]["anomaly_map"] == pytest.approx(1e-3 * PIXEL_THRESHOLD)
+
+
+@pytest.mark.parametrize("error", [1.0, float("nan")])
+def test_a_wrong_export_is_an_error_and_leaves_no_file(
+    error: float, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(torch.nn.Module):
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            score_map = image.mean(1) + error
+            return image + 0, score_map, score_map.amax((1, 2))
+
+    batch = torch.export.Dim("batch", min=1)
+    wrong = torch.export.export(Wrong(), (images(2),), dynamic_shapes={"image": {0: batch}})
+    monkeypatch.setattr(export, "export_program", lambda run: wrong)
+    with pytest.raises(RunError, match="the torch export differs from eager by"):
+        export.main(
+            ["--run", str(run_folder), "--out", str(tmp_path / "out"), "--formats", "torch"]
+        )
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_differences_are_taken_over_the_batch_and_one_picture(run_folder: Path) -> None:
+    pictures = images(3)
+    expected = [pictures, pictures.mean(1), pictures.amax((1, 2, 3))]
+
+    def wrong_alone(batch: Tensor) -> list[Tensor]:
+        offset = 0.25 if len(batch) == 1 else 0.0
+        return [batch, batch.mean(1) - offset, batch.amax((1, 2, 3))]
+
+    differences = export.largest_differences(wrong_alone, pictures, expected)
+    assert differences == {
+        "reconstruction": 0.0, "anomaly_map": pytest.approx(0.25), "image_score": 0.0,
+    }  # fmt: skip
+
+
+def test_onnx_is_needed_only_where_it_is_asked_for(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
+    )
+    with pytest.raises(RunError, match=r'onnxscript: pip install "aw-ssim\[export\]"'):
+        export.main(["--run", str(run_folder), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+    def reached(folder: Path, device: str) -> None:
+        raise RunError("reached the run")
+
+    monkeypatch.setattr(export, "load_trained_run", reached)
+    with pytest.raises(RunError, match="reached the run"):
+        export.main(["--run", str(run_folder), "--formats", "torch"])
+
+
+def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    data = tmp_path / "data"
+    for folder, count in (("train/good", 12), ("test/bad", 4), ("ground_truth/bad", 4)):
+        (data / "cup" / folder).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 255, (72, 72, 3), np.uint8)
+            Image.fromarray(pixels).save(data / "cup" / folder / f"{number:02d}.png")
+    folder = write_run(tmp_path / "run", data_root=data, category="cup", validation_share=0.2)
+    run = load_trained_run(folder, "cpu")
+    pictures, origin = export.pictures_to_check(run, folder)
+    _, held_out = split_held_out(12, run.settings)
+    expected = [load_image(data / f"cup/train/good/{n:02d}.png", 72, 3) for n in held_out.tolist()]
+    assert len(held_out) == 2
+    assert origin == "held-out normal pictures and a negative"
+    assert torch.equal(pictures, torch.stack([*expected, 1 - expected[0]]))
+
+
+def test_without_the_run_s_data_noise_is_checked(run_folder: Path) -> None:
+    run = load_trained_run(run_folder, "cpu")
+    pictures, origin = export.pictures_to_check(run, run_folder)
+    assert origin == "blurred noise and a negative"
+    assert pictures.shape == (4, 3, 72, 72)
+    assert torch.equal(pictures[3], 1 - pictures[0])
+    assert 0 <= float(pictures.min()) < float(pictures.max()) <= 1

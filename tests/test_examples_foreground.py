@@ -1,0 +1,24 @@
+"""The object on a plain background, bright on dark and dark on bright."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from two_stage.foreground import estimate_foreground
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bright_object", [True, False])
+def test_the_foreground_is_the_object(bright_object: bool, channels: int) -> None:
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(72), indexing="ij")
+    disk = (y - 30) ** 2 + (x - 34) ** 2 < 18**2
+    image = torch.where(disk, 0.8, 0.1) if bright_object else torch.where(disk, 0.1, 0.8)
+    noise = torch.randn(channels, 64, 72, generator=torch.Generator().manual_seed(0))
+    found = estimate_foreground(image + 0.02 * noise)
+    assert found.dtype == torch.bool
+    assert found.shape == (64, 72)
+    assert (found & disk).sum() / (found | disk).sum() > 0.95
+
+
+def test_a_plain_image_has_no_foreground() -> None:
+    assert not estimate_foreground(torch.full((3, 16, 16), 0.5)).any()

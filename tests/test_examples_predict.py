@@ -1,0 +1,267 @@
+"""`predict`: pictures of every size and kind, damaged ones, thresholds, and runs not finished."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
+from two_stage.figures import FOUND
+from two_stage.picture_files import DataError, load_image
+from two_stage.predict import Thresholds, main, pictures_below, png_names, resize_map, row_of
+from two_stage.run_folder import RunError
+from two_stage.scoring import Scorer
+from two_stage.trained_run import load_trained_run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Odd sizes, larger and smaller than the run's, grey, colour and 16 bits, in subfolders."""
+    folder = tmp_path / "pictures"
+    random = np.random.default_rng(0)
+    for name, shape, dtype in (
+        ("wide.png", (61, 203, 3), np.uint8),
+        ("tall.bmp", (149, 33), np.uint8),
+        ("sub/deep.tif", (80, 95), np.uint16),
+        ("sub/small.jpg", (9, 5, 3), np.uint8),
+    ):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        limit = np.iinfo(dtype).max
+        Image.fromarray(random.integers(0, limit, shape, dtype)).save(path)
+    return folder
+
+
+def predict(run: Path, pictures: Path, out: Path, *options: str) -> list[dict[str, str]]:
+    main([str(pictures), "--run", str(run), "--out", str(out), "--device", "cpu", *options])
+    return read(out)
+
+
+def read(out: Path) -> list[dict[str, str]]:
+    with (out / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_picture_is_scored_and_drawn_at_its_own_size(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    rows = {row["file"]: row for row in predict(run_folder, pictures, out)}
+    sizes = {
+        "wide.png": (203, 61),
+        "tall.bmp": (33, 149),
+        "sub/deep.tif": (95, 80),
+        "sub/small.jpg": (5, 9),
+    }
+    assert set(rows) == set(sizes)
+    run = load_trained_run(run_folder, "cpu")
+    for name, size in sizes.items():
+        row = rows[name]
+        _, expected = run.score(load_image(pictures / name, 72, 3))
+        assert (int(row["width"]), int(row["height"])) == size
+        assert float(row["score"]) == float(expected.max())
+        assert row["defective"] == ("yes" if float(expected.max()) > IMAGE_THRESHOLD else "no")
+        share = (expected > PIXEL_THRESHOLD).float().mean()
+        assert float(row["share_above_pixel_threshold"]) == pytest.approx(float(share))
+        assert row["error"] == ""
+        for kind in ("heat_maps", "overlays"):
+            with Image.open(out / kind / Path(name).with_suffix(".png")) as drawn:
+                assert drawn.size == size
+    assert sorted(path.name for path in out.iterdir()) == ["heat_maps", "overlays", "scores.csv"]
+
+
+def test_a_map_and_its_worst_place_follow_the_picture_s_proportions() -> None:
+    score_map = torch.zeros(72, 72)
+    score_map[60, 12] = 3.0
+    row = row_of(score_map, 36, 288, Thresholds(image=2.0, pixel=1.0))
+    assert (row["worst_row"], row["worst_column"]) == (30, 50)
+    assert row["share_above_pixel_threshold"] == pytest.approx(1 / 72**2)
+    resized = resize_map(score_map, 36, 288)
+    assert resized.shape == (36, 288)
+    assert abs(np.unravel_index(resized.argmax(), resized.shape)[1] - 50) <= 1
+
+
+def test_the_overlay_is_the_picture_with_a_line_where_the_map_is_above(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    picture = np.asarray(Image.open(pictures / "wide.png"))
+    for number, (threshold, lined) in enumerate((("-1e9", True), ("1e9", False))):
+        out = tmp_path / f"out_{number}"
+        rows = predict(run_folder, pictures, out, "--pixel-threshold", threshold)
+        drawn = np.asarray(Image.open(out / "overlays" / "wide.png"))
+        assert np.array_equal(drawn, picture) is not lined
+        line = (drawn == FOUND).all(2)
+        assert line[0].all() == lined
+        assert np.array_equal(drawn[1:-1, 1:-1], picture[1:-1, 1:-1])
+        assert {float(row["share_above_pixel_threshold"]) for row in rows} == {float(lined)}
+
+
+def test_equal_colours_mean_equal_scores_whatever_the_threshold(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    predict(run_folder, pictures, tmp_path / "a")
+    predict(run_folder, pictures, tmp_path / "b", "--pixel-threshold", "0.1")
+    drawn = [np.asarray(Image.open(tmp_path / out / "heat_maps/wide.png")) for out in "ab"]
+    assert np.array_equal(*drawn)
+    assert len(np.unique(drawn[0].reshape(-1, 4), axis=0)) > 20
+
+
+@pytest.mark.parametrize(("threshold", "verdict"), [("-1e9", "yes"), ("1e9", "no")])
+def test_thresholds_are_shown_and_can_be_changed(
+    threshold: str,
+    verdict: str,
+    run_folder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ("--threshold", threshold, "--no-heat-maps", "--no-overlays")
+    rows = predict(run_folder, pictures, tmp_path / "out", *options)
+    assert [row["defective"] for row in rows] == [verdict] * 4
+    assert {float(row["threshold"]) for row in rows} == {float(threshold)}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.csv"]
+    printed = capsys.readouterr().out
+    count = 4 if verdict == "yes" else 0
+    assert f"{count} defective, with a score above {float(threshold):g} (--threshold)" in (
+        printed.replace("e+09", "e9").replace("1e9", f"{1e9:g}")
+    )
+    assert f"above {PIXEL_THRESHOLD:g} (the 0.995 quantile of held-out normal images)" in printed
+
+
+def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "sub" / "broken.png").write_bytes(b"no picture")
+    content = (pictures / "wide.png").read_bytes()
+    (pictures / "short.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(SystemExit, match="2 of 6 pictures could not be read") as exit_info:
+        predict(run_folder, pictures, tmp_path / "out", "--no-heat-maps")
+    # Python's exit code for a message is 1.
+    assert isinstance(exit_info.value.code, str)
+    rows = {row["file"]: row for row in read(tmp_path / "out")}
+    assert len(rows) == 6
+    for name in ("sub/broken.png", "short.png"):
+        assert rows[name]["error"].startswith("error: ")
+        assert Path(name).name in rows[name]["error"]
+        assert rows[name]["score"] == rows[name]["defective"] == ""
+    readable = [row for row in rows.values() if not row["error"]]
+    assert len(readable) == 4
+    assert all(row["score"] for row in readable)
+
+
+def test_rows_are_kept_when_the_command_is_stopped(
+    run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import two_stage.predict as module
+
+    calls = []
+
+    def stop_at_the_third(path: Path, size: int, channels: int) -> torch.Tensor:
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return load_image(path, size, channels)
+
+    monkeypatch.setattr(module, "load_image", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        predict(run_folder, pictures, tmp_path / "out")
+    assert not (tmp_path / "out" / "scores.csv").exists()
+    lines = (tmp_path / "out" / "scores.csv.partial").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["file", "tall.bmp", "wide.png"]
+
+
+def test_results_never_replace_or_join_what_is_there(
+    run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="taken holds something already"):
+        predict(run_folder, pictures, taken)
+    with pytest.raises(RunError, match="lies in the folder of the pictures"):
+        predict(run_folder, pictures, pictures / "scores")
+    assert not (pictures / "scores").exists()
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("pictures_scores", "pictures_scores_2"):
+        main(["pictures", "--run", str(run_folder), "--device", "cpu"])
+        assert len(read(tmp_path / name)) == 4
+
+
+def test_folders_without_pictures_are_errors(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+        predict(run_folder, tmp_path / "nowhere", tmp_path / "out")
+    empty = tmp_path / "empty"
+    (empty / ".hidden").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(empty / ".hidden" / "a.png")
+    with pytest.raises(DataError, match=r"no pictures in .*empty"):
+        predict(run_folder, empty, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_one_stem_get_files_of_their_own() -> None:
+    assert png_names([Path("a/x.jpg"), Path("b/x.jpg")]) == [Path("a/x.png"), Path("b/x.png")]
+    names = png_names([Path("x.jpg"), Path("x.jpg.png"), Path("x.png")])
+    assert len(set(names)) == 3
+
+
+def test_pictures_are_found_in_order_of_their_folders(pictures: Path) -> None:
+    names = [path.relative_to(pictures).as_posix() for path in pictures_below(pictures)]
+    assert names == ["tall.bmp", "wide.png", "sub/deep.tif", "sub/small.jpg"]
+
+
+def test_a_run_of_one_stage_is_read_by_its_own_last_weights(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", arm="aw-ssim", channels=1)
+    with pytest.raises(
+        RunError, match=r"not finished, there is no stage_1\.safetensors; run train"
+    ):
+        load_trained_run(folder, "cpu")
+    (folder / "stage_2.safetensors").rename(folder / "stage_1.safetensors")
+    reconstruction, score_map = load_trained_run(folder, "cpu").score(torch.rand(1, 72, 72))
+    assert reconstruction.shape == (1, 72, 72)
+    assert score_map.shape == (72, 72)
+
+
+def test_runs_that_cannot_be_used_say_why(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"there is no .*settings\.yaml"):
+        load_trained_run(tmp_path, "cpu")
+
+    def copy(name: str) -> Path:
+        return shutil.copytree(run_folder, tmp_path / name)
+
+    unscored = copy("unscored")
+    (unscored / "scorer.safetensors").unlink()
+    with pytest.raises(RunError, match=r"not finished, there is no scorer\.safetensors"):
+        load_trained_run(unscored, "cpu")
+
+    for name in ("stage_2.safetensors", "scorer.safetensors"):
+        folder = copy(f"short_{name}")
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(RunError, match=f"{name} is damaged"):
+            load_trained_run(folder, "cpu")
+
+    no_scorer = copy("no_scorer")
+    shutil.copy(no_scorer / "stage_2.safetensors", no_scorer / "scorer.safetensors")
+    with pytest.raises(RunError, match=r"scorer\.safetensors is damaged or not a run's scorer"):
+        load_trained_run(no_scorer, "cpu")
+
+    other_size = copy("other_size")
+    shutil.copy(
+        write_run(tmp_path / "larger", image_size=80) / "scorer.safetensors",
+        other_size / "scorer.safetensors",
+    )
+    with pytest.raises(RunError, match=r"scores maps of \(80, 80\), .* image_size 72"):
+        load_trained_run(other_size, "cpu")
+
+    assert isinstance(load_trained_run(run_folder, "cpu").scorer, Scorer)
