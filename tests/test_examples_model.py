@@ -7,7 +7,13 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor, nn
-from two_stage.model import SKIPPED_STAGES, Autoencoder, Skips, count_parameters
+from two_stage.model import (
+    SKIPPED_STAGES,
+    Autoencoder,
+    Skips,
+    count_multiply_adds,
+    count_parameters,
+)
 
 WIDTH = 4
 

@@ -15,12 +15,10 @@ from two_stage.residuals import residual_maps
 from two_stage.scoring import (
     Normality,
     Scorer,
-    _candidate_maps,
-    candidates,
-    choose_scorer,
     measure_normality,
     smooth,
 )
+from two_stage.selection import _candidate_maps, candidates, choose_scorer
 from two_stage.settings import Settings
 
 EQUAL = (1 / 3, 1 / 3, 1 / 3)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from two_stage.dataset import find_category, load_image, load_mask
+from two_stage import ablate, evaluate_again, predict, tune
+from two_stage.dataset import find_category
 from two_stage.demo_dataset import PAINTERS, write_demo_dataset
+from two_stage.picture_files import load_image, load_mask
 
 REPOSITORY = Path(__file__).parents[1]
 DATA_VARIABLE = "AW_SSIM_TEST_DATA"
@@ -55,38 +58,56 @@ def has_more_than_one_colour(path: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one tiny run on a data set in the MVTec AD layout."""
-    root = tmp_path_factory.mktemp("two_stage")
-    write_demo_dataset(root / "data", "brick", normals=6, test_normals=2, per_defect=1)
-    folder = root / "run"
-    arguments = ("--data-root", str(root / "data"), "--category", "brick")
-    output = run_script("mvtec_two_stage.py", *arguments, *TINY, "--run-folder", str(folder))
-    assert "residual combined" in output
-    assert "input only gradient" in output
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the MVTec AD layout."""
+    root = tmp_path_factory.mktemp("data")
+    write_demo_dataset(root, "brick", normals=8, test_normals=2, per_defect=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one tiny run, trained as a user would."""
+    folder = tmp_path_factory.mktemp("two_stage") / "run"
+    output = run_script(
+        "mvtec_two_stage.py", "train", *on(data_root), *TINY, "--run-folder", str(folder)
+    )
+    assert "input only: gradient" in output
+    assert str(folder / "report.html") in output
     return folder
+
+
+def on(data_root: Path) -> tuple[str, ...]:
+    return "--data-root", str(data_root), "--category", "brick"
 
 
 def test_metrics_are_strict_json_with_every_score(run: Path) -> None:
     metrics = read_strict_json(run / "metrics.json")
     assert set(metrics["scores"]) == {
-        "residual l1",
-        "residual aw_ssim",
-        "residual combined",
-        "input only gradient",
-        "input only distance_to_mean",
-    }
-    assert set(metrics["residual_combined_by_defect"]) == set(PAINTERS)
-    for figures in metrics["scores"].values():
-        assert set(figures) == {"pixel_auroc", "pixel_ap", "image_auroc"}
-        assert all(0 <= value <= 1 for value in figures.values())
-    assert metrics["images"]["train"] == 6
-    assert metrics["images"]["test"]["good"] == 2
-    assert metrics["parameters"] == sum(
+        "chosen", "plain l1", "l1", "aw_ssim", "gradient",
+        "input only: gradient", "input only: distance to mean",
+    }  # fmt: skip
+    for table in metrics["scores"].values():
+        assert all(0 <= value <= 1 for value in table["all"].values())
+        assert set(table["by_defect"]) == set(PAINTERS)
+        assert table["foreground"] is None
+    assert metrics["images"] == {
+        "train": 6, "validation": 2, "test": {"good": 2, **dict.fromkeys(PAINTERS, 1)},
+    }  # fmt: skip
+    assert metrics["model"]["parameters"] == sum(
         value.numel()
         for name, value in load_file(run / "stage_2.safetensors").items()
         if "running" not in name and "tracked" not in name
     )
+    assert metrics["thresholds"]["quantile"] == 0.995
+    assert 0 < metrics["reconstruction_of_normals"]["ssim"] < 1
+
+
+def test_the_choice_is_the_best_on_held_out_normals(run: Path) -> None:
+    chosen = read_strict_json(run / "metrics.json")["chosen_on_held_out_normals"]
+    best = max(chosen["candidates"], key=lambda row: row["criterion"])
+    assert (chosen["residual"], chosen["smoothing"]) == (best["residual"], best["smoothing"])
+    assert len(chosen["candidates"]) == 7 * 3
 
 
 def test_the_run_folder_tells_how_it_was_made(run: Path) -> None:
@@ -105,33 +126,115 @@ def test_stage_two_starts_from_stage_one_and_moves_on(run: Path) -> None:
     assert 0 < change < 0.5
 
 
-def test_the_log_holds_each_step_s_loss_and_sigma(run: Path) -> None:
-    with (run / "training_log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    # 6 images x 2 crops in batches of 4.
-    assert [int(row["stage"]) for row in rows] == [1] * 6 + [2] * 3
-    sigmas = [float(row["sigma"]) for row in rows]
-    assert sigmas == pytest.approx([0.5, 0.5 + 2 / 3, 0.5 + 4 / 3] * 3)
-
-
 def test_every_picture_is_there_and_shows_something(run: Path) -> None:
-    kinds = {*PAINTERS, "good", "overview"}
-    assert {path.stem for path in (run / "pictures").iterdir()} == kinds
-    for path in (run / "artificial_defects.png", run / "training_curves.png"):
+    kinds = ("heat_map", "overlay", "predicted_mask", "reconstruction")
+    shown = {f"{defect}_000_{kind}" for defect in (*PAINTERS, "good") for kind in kinds}
+    assert {path.stem for path in (run / "pictures").iterdir()} == shown
+    for name in ("artificial_defects", "training_curves", "panels", "curves", "image_scores"):
+        assert has_more_than_one_colour(run / f"{name}.png")
+    for path in (run / "pictures").glob("*_overlay.png"):
         assert has_more_than_one_colour(path)
-    assert all(has_more_than_one_colour(path) for path in (run / "pictures").iterdir())
+
+
+def test_the_report_holds_the_figures_and_every_picture(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    chosen = read_strict_json(run / "metrics.json")["scores"]["chosen"]["all"]
+    assert f"{100 * chosen['pixel_auroc']:.1f}" in page
+    assert page.count("data:image/png;base64,") >= 4
+    assert 'src="http' not in page
 
 
 def test_no_partial_files_are_left(run: Path) -> None:
     assert not list(run.rglob("*.partial"))
+    assert not list(run.glob("checkpoint*"))
 
 
-def test_a_used_run_folder_is_refused_before_any_work(run: Path) -> None:
-    before = (run / "metrics.json").read_bytes()
-    arguments = (*TINY, "--run-folder", str(run))
+def test_a_complete_run_is_shown_and_another_s_folder_refused(run: Path, data_root: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.glob("*.safetensors")}
+    arguments = ("train", *on(data_root), *TINY, "--run-folder", str(run))
+    assert "is complete" in run_script("mvtec_two_stage.py", *arguments)
+    errors = run_script("mvtec_two_stage.py", *arguments, "--seed", "1", expect=1)
+    assert errors.startswith("error: ")
+    assert "seed 0 -> 1" in errors
+    assert "Traceback" not in errors
+    assert {path: path.stat().st_mtime_ns for path in run.glob("*.safetensors")} == before
+
+
+def test_faulty_data_ends_in_one_line_before_training(tmp_path: Path) -> None:
+    write_demo_dataset(tmp_path, "brick", normals=4, test_normals=1, per_defect=1)
+    (tmp_path / "brick" / "train" / "good" / "001.png").write_bytes(b"no picture")
+    arguments = (*on(tmp_path), *TINY, "--run-folder", str(tmp_path / "run"))
     errors = run_script("mvtec_two_stage.py", *arguments, expect=1)
-    assert "already holds files" in errors
+    assert re.match(r"error: .*001\.png is not a picture", errors)
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "run" / "stage_1.safetensors").exists()
+
+
+def test_an_unknown_command_names_those_there() -> None:
+    errors = run_script("mvtec_two_stage.py", "trian", expect=1)
+    assert "train, evaluate, predict, export, ablate, tune; got 'trian'" in errors
+
+
+def test_evaluate_scores_a_run_anew_and_leaves_it_alone(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "metrics.json").read_bytes()
+    out = tmp_path / "out"
+    evaluate_again.main([str(run), "--out", str(out), "--residual", "l1", "--smoothing", "2"])
+    metrics = read_strict_json(out / "metrics.json")
+    chosen = metrics["chosen_on_held_out_normals"]
+    assert (chosen["residual"], chosen["smoothing"]) == ("l1", 2.0)
+    first = read_strict_json(run / "metrics.json")
+    assert metrics["scores"]["plain l1"] == first["scores"]["plain l1"]
+    assert (out / "report.html").exists()
     assert (run / "metrics.json").read_bytes() == before
+    assert "chosen" in capsys.readouterr().out
+
+
+def test_predict_scores_the_test_folder_as_the_evaluation_did(
+    run: Path, data_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict.main([str(data_root / "brick" / "test"), "--run", str(run), "--out", str(out)])
+    with (out / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 + len(PAINTERS)
+    defective = [row for row in rows if "good" not in row["file"]]
+    found = sum(row["defective"] == "yes" for row in defective) / len(defective)
+    shares = read_strict_json(run / "metrics.json")["at_threshold"]
+    assert found == shares["defective_images_found"]
+
+
+def test_an_ablation_shares_stages_and_compares_its_arms(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ablation"
+    arms = ("two-stage", "no-lpips", "ssim+l1")
+    arguments = [*on(data_root), *TINY, "--run-folder", str(folder), "--arms", *arms]
+    ablate.main(arguments)
+    assert "hazelnut only" in capsys.readouterr().out
+    table = (folder / "ablation.md").read_text()
+    assert all(words in table for words in ("98.89", "86.70", "no LPIPS"))
+    shared = [(folder / f"{arm}-seed-0" / "stage_1.safetensors").read_bytes() for arm in arms]
+    assert shared[0] == shared[1] != shared[2]
+    runs = read_strict_json(folder / "ablation.json")["runs"]
+    assert [metrics["arm"] for metrics in runs] == list(arms)
+    assert has_more_than_one_colour(folder / "arms.png")
+
+
+def test_tuning_ranks_its_candidates_without_test_images(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    normals_only = tmp_path / "data"
+    shutil.copytree(data_root / "brick" / "train", normals_only / "brick" / "train")
+    folder = tmp_path / "tuning"
+    candidates = ("1", "1", "1", "0", "0", "1")
+    tune.main([*on(normals_only), *TINY, "--run-folder", str(folder), "--candidates", *candidates])
+    rows = read_strict_json(folder / "tuning.json")["candidates"]
+    assert sorted(row["weights"] for row in rows) == [[0, 0, 1], [1, 1, 1]]
+    assert rows[0]["mean"] >= rows[1]["mean"]
+    best = " ".join(f"{weight:g}" for weight in rows[0]["weights"])
+    assert f"--weights {best}" in capsys.readouterr().out
 
 
 def real_data() -> Path:

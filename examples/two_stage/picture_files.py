@@ -54,11 +54,11 @@ def load_image(path: Path, size: int, channels: int) -> Tensor:
     Raises:
         DataError: the file is missing, damaged, too large, or of unknown range.
     """
-    image = _decode(path)
+    image = read_picture(path)
     if image.mode != "F":
         image = image.convert("RGB" if channels == 3 else "L")
     image = image.resize((size, size), Image.Resampling.BILINEAR)
-    # Only 8-bit samples still have their range of integers; `_decode` divides the others.
+    # Only 8-bit samples still have their range of integers; `read_picture` divides the others.
     scale = 1 if image.mode == "F" else 255
     pixels = np.array(image, dtype=np.float32).reshape(size, size, -1) / scale
     return torch.from_numpy(pixels).permute(2, 0, 1).expand(channels, -1, -1).contiguous()
@@ -83,7 +83,7 @@ def load_mask(path: Path | None, size: int) -> Tensor:
     """
     if path is None:
         return torch.zeros(size, size, dtype=torch.bool)
-    image = _decode(path)
+    image = read_picture(path)
     black = 127 if path.suffix.lower() in {".jpg", ".jpeg"} else 0
     defective = np.asarray(image) > black
     if defective.ndim == 3:
@@ -109,7 +109,7 @@ def check_picture(path: Path) -> tuple[int, int]:
 
     Returns its width and height as seen, after its EXIF orientation. Raises as `load_image`.
     """
-    return _decode(path).size
+    return read_picture(path).size
 
 
 def in_threads(
@@ -123,7 +123,7 @@ def in_threads(
         return list(tqdm(results, title, len(items), disable=disable, leave=False))
 
 
-def _decode(path: Path) -> Image.Image:
+def read_picture(path: Path) -> Image.Image:
     """The whole picture, upright, as mode "L" or "RGB" (0 to 255) or "F" (0 to 1)."""
     try:
         with Image.open(path) as image:

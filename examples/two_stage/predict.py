@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .figures import COLOUR_MAP, overlay
-from .picture_files import DataError, _decode, load_image, pictures_in
+from .picture_files import DataError, load_image, pictures_in, read_picture
+
 from .run_folder import RunError
 from .trained_run import TrainedRun, load_trained_run
 
@@ -161,7 +162,7 @@ def score_pictures(
         row = {"file": path.relative_to(command.folder).as_posix(), "threshold": thresholds.image}
         try:
             image = load_image(path, run.settings.image_size, run.settings.channels)
-            picture = read_picture(path)
+            picture = picture_tensor(path)
         except DataError as error:
             yield row | {"error": f"error: {error}"}
             continue
@@ -216,9 +217,9 @@ def png_names(paths: Sequence[Path]) -> list[Path]:
     return [path.with_name(path.name + ".png") for path in paths]
 
 
-def read_picture(path: Path) -> Tensor:
+def picture_tensor(path: Path) -> Tensor:
     """A picture as seen, C x H x W in [0, 1] at its own size."""
-    picture = _decode(path)
+    picture = read_picture(path)
     scale = 1 if picture.mode == "F" else 255
     pixels = np.array(picture, dtype=np.float32).reshape(picture.height, picture.width, -1) / scale
     return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -230,7 +230,8 @@ def _choice(chosen: Mapping[str, Any]) -> tuple[list[str], list[Table]]:
     texts = [
         f"Chosen: {chosen['residual']}, smoothed with a standard deviation of "
         f"{chosen['smoothing']:g} pixels, by how well it finds artificial defects on normal "
-        "pictures held out from training. No test picture had a say."
+        "pictures held out from training: the criterion is the image AUROC of clean against "
+        "painted ones, averaged over the kinds of defect. No test picture had a say."
     ]
     rows = [
         [

@@ -169,6 +169,8 @@ class Settings:
                 raise ValueError(
                     f"{name} takes a least and a largest value, both positive; got {low} {high}"
                 )
+        if self.smoothing is not None and self.smoothing < 0:
+            raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
         if not self.defect_sources:
             raise ValueError("defect_sources is empty; name at least one, such as same")
         if ("folder" in self.defect_sources) != (self.texture_folder is not None):
