@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from .figures import COLOUR_MAP, overlay
 from .picture_files import DataError, load_image, pictures_in, read_picture
-
 from .run_folder import RunError
 from .trained_run import TrainedRun, load_trained_run
 

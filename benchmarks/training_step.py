@@ -1,0 +1,80 @@
+"""One optimiser step of the example's stage 1 beside the same step with an MSE loss.
+
+Network, batch, patches and optimiser are those of the presets. Run
+``python -m benchmarks.training_step``; it writes ``results/training_step.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.common import interleaved_times, machine, save
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from two_stage.arms import StageLoss, stages_of
+from two_stage.cpu_memory import keep_freed_memory
+from two_stage.model import build_model
+from two_stage.settings import PRESETS, Settings
+
+ROUNDS = 21
+BASELINE = "MSE"
+
+
+def steps(settings: Settings, device: str) -> dict[str, Callable[[], None]]:
+    generator = torch.Generator().manual_seed(settings.seed)
+    shape = (settings.batch_size, settings.channels, settings.patch_size, settings.patch_size)
+    patches = torch.rand(shape, generator=generator).to(device)
+    patches = patches.contiguous(memory_format=torch.channels_last)
+    losses = {
+        BASELINE: nn.MSELoss(),
+        "AW-SSIM": StageLoss(stages_of(settings)[0], steps_per_epoch=ROUNDS).to(device),
+    }
+    return {name: step(settings, loss, patches) for name, loss in losses.items()}
+
+
+def step(settings: Settings, loss: nn.Module, patches: Tensor) -> Callable[[], None]:
+    torch.manual_seed(settings.seed)
+    model = build_model(settings).to(patches.device).train()
+    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+
+    def run() -> None:
+        value = loss(model(patches), patches)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        if patches.is_cuda:
+            torch.cuda.synchronize()
+
+    return run
+
+
+def main() -> None:
+    keep_freed_memory()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    cases = []
+    for width in (16, 32):
+        settings = dataclasses.replace(PRESETS["paper"], width=width)
+        rows = interleaved_times(steps(settings, device), ROUNDS)
+        for name, row in rows.items():
+            row["ratio"] = round(row["median"] / rows[BASELINE]["median"], 2)
+            print(f"width {width}, {name:8} {row['median']:8.1f} ms {row['ratio']:6.2f}")
+        cases.append({"width": width, "milliseconds": rows})
+    settings = dataclasses.asdict(PRESETS["paper"])
+    kept = ("batch_size", "channels", "patch_size", "seed")
+    results = {
+        "machine": machine() | {"device": device},
+        "settings": {key: settings[key] for key in kept} | {"rounds": ROUNDS},
+        "baseline": BASELINE,
+        "cases": cases,
+    }
+    print(f"written: {save('training_step', results)}")
+
+
+if __name__ == "__main__":
+    main()
