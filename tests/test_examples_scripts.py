@@ -16,7 +16,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from two_stage import ablate, evaluate_again, predict, tune
+from two_stage import ablate, evaluate_again, predict, train, tune
 from two_stage.dataset import find_category
 from two_stage.demo_dataset import PAINTERS, write_demo_dataset
 from two_stage.picture_files import load_image, load_mask
@@ -220,6 +220,21 @@ def test_an_ablation_shares_stages_and_compares_its_arms(
     runs = read_strict_json(folder / "ablation.json")["runs"]
     assert [metrics["arm"] for metrics in runs] == list(arms)
     assert has_more_than_one_colour(folder / "arms.png")
+
+
+def test_normal_pictures_alone_are_enough_to_train_and_to_predict(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "data" / "screw" / "normal"
+    shutil.copytree(data_root / "brick" / "train" / "good", pictures)
+    run = tmp_path / "run"
+    category = ("--data-root", str(tmp_path / "data"), "--category", "screw")
+    train.main([*category, *TINY, "--run-folder", str(run)])
+    assert read_strict_json(run / "metrics.json")["scores"] == {}
+    assert "screw" in (run / "report.html").read_text()
+    predict.main([str(pictures), "--run", str(run), "--out", str(tmp_path / "out")])
+    assert len((tmp_path / "out" / "scores.csv").read_text().splitlines()) == 1 + 8
+    assert str(run / "report.html") in capsys.readouterr().out
 
 
 def test_tuning_ranks_its_candidates_without_test_images(

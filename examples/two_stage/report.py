@@ -24,18 +24,13 @@ from .tables import (
     ARMS,
     MEASURES,
     Table,
-    ablation_table,
-    category_table,
     count_test_pictures,
     escape_markdown,
-    format_scores,
     kind_tables,
     paper_tables,
     percent,
     score_tables,
 )
-
-__all__ = ["ablation_table", "category_table", "format_scores", "repeat_command", "write_report"]
 
 FOUND, FLAGGED = "defective_images_found", "normal_images_flagged"
 PSNR_SSIM = ("psnr", "ssim")
