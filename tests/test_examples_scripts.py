@@ -30,7 +30,7 @@ TINY = (
 )  # fmt: skip
 
 
-def run_script(name: str, *arguments: str, expect: int = 0) -> str:
+def run_script(name: str, *arguments: str, expect: int = 0, launcher: tuple[str, ...] = ()) -> str:
     """Run an example in a fresh interpreter, in which warnings are errors too."""
     environment = {
         **os.environ,
@@ -38,7 +38,7 @@ def run_script(name: str, *arguments: str, expect: int = 0) -> str:
         "OMP_NUM_THREADS": "1",
     }
     result = subprocess.run(
-        [sys.executable, "-W", "error", str(REPOSITORY / "examples" / name), *arguments],
+        [sys.executable, "-W", "error", *launcher, str(REPOSITORY / "examples" / name), *arguments],
         env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert result.returncode == expect, result.stderr[-3000:]
@@ -189,6 +189,20 @@ def test_evaluate_scores_a_run_anew_and_leaves_it_alone(
     assert (out / "report.html").exists()
     assert (run / "metrics.json").read_bytes() == before
     assert "chosen" in capsys.readouterr().out
+
+
+def test_two_processes_count_every_test_image_once(data_root: Path, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    arguments = (*on(data_root), *TINY, "--run-folder", str(tmp_path / "run"))
+    run_script("mvtec_two_stage.py", *arguments, launcher=launcher)
+    evaluate_again.main([str(tmp_path / "run"), "--out", str(tmp_path / "alone")])
+    together, alone = (read_strict_json(tmp_path / n / "metrics.json") for n in ("run", "alone"))
+    assert together["images"] == alone["images"]
+    assert together["at_threshold"] == alone["at_threshold"]
+    for name, table in together["scores"].items():
+        assert table["all"] == pytest.approx(alone["scores"][name]["all"], abs=1e-3), name
+    shown = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert shown == {path.name for path in (tmp_path / "alone" / "pictures").iterdir()}
 
 
 def test_predict_scores_the_test_folder_as_the_evaluation_did(

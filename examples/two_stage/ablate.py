@@ -10,8 +10,7 @@ from typing import get_args
 import tyro
 
 from .arms import stages_of
-from .dataset import Sample
-from .evaluate import score_samples
+from .evaluate import first_of_each_kind, score_samples
 from .figures import save_arm_panels
 from .run_data import test_samples
 from .run_folder import load_metrics, save_json, write_atomically
@@ -76,16 +75,13 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
     results, scales = {}, {}
     for settings in runs:
         trained = load_trained_run(settings.run_folder, "cpu")
-        samples = first_of_each_kind(test_samples(settings, settings.run_folder))
+        samples = [
+            sample
+            for sample in first_of_each_kind(test_samples(settings, settings.run_folder), 1)
+            if sample.defect != "good"
+        ]
         results[settings.arm] = list(
             score_samples(trained.model, trained.scorer, samples, trained.settings)
         )
         scales[settings.arm] = 2 * trained.scorer.pixel_threshold
     save_arm_panels(results, path, scales)
-
-
-def first_of_each_kind(samples: Sequence[Sample]) -> list[Sample]:
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        first.setdefault(sample.defect, sample)
-    return [sample for kind, sample in first.items() if kind != "good"]

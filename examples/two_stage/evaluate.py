@@ -6,14 +6,14 @@ import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -69,6 +69,11 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
         settings,
         np.random.default_rng(settings.seed),
     )
+    # Between processes rounding may differ; all of them score what the first one chose.
+    fields = (scorer.residual, scorer.smoothing, scorer.pixel_threshold, scorer.image_threshold)
+    fields, candidates = broadcast_object_list([fields, candidates])
+    residual, smoothing, pixel_threshold, image_threshold = fields
+    scorer = Scorer(residual, smoothing, normality, pixel_threshold, image_threshold)
     return Choice(scorer, normality, candidates)
 
 
@@ -102,7 +107,7 @@ def evaluate(
     )
     scales = colour_scales(scorer, normality)
     scores, quality, pictures = Scores(), [], []
-    drawn: Counter[str] = Counter()
+    drawn = first_of_each_kind(data.test, settings.pictures_per_type)
     for result in results:
         foreground = None
         if settings.defects_on_foreground():
@@ -113,8 +118,7 @@ def evaluate(
         if result.sample.defect == "good":
             pair = (result.image.numpy(), result.reconstruction.numpy())
             quality.append(reconstruction_quality(*pair))
-        if drawn[result.sample.defect] < settings.pictures_per_type:
-            drawn[result.sample.defect] += 1
+        if result.sample in drawn:
             pictures.append(result)
             save_result_files(result, folder / "pictures", scales, scorer.pixel_threshold)
     everything = gather_object([(scores, quality, pictures)])
@@ -215,6 +219,17 @@ def score_samples(
                 f"input only: {name.replace('_', ' ')}": value for name, value in baselines.items()
             }
         yield Result(sample, image, mask, reconstruction.cpu(), arrays)
+
+
+def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """The first `count` pictures of each kind of defect and of the normal ones."""
+    seen: Counter[str] = Counter()
+    first = []
+    for sample in samples:
+        seen[sample.defect] += 1
+        if seen[sample.defect] <= count:
+            first.append(sample)
+    return first
 
 
 @torch.inference_mode()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
-from accelerate import Accelerator
 
 from .evaluate import choose, evaluate
 from .report import write_report
@@ -16,6 +15,7 @@ from .settings import Residual
 from .tables import format_scores
 from .train import load_data_together
 from .trained_run import load_network
+from .training import build_accelerator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         raise RunError(f"expected another folder than the run's own for --out, got {folder}")
     folder.mkdir(parents=True, exist_ok=True)
 
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = build_accelerator(settings)
     model = load_network(options.run, accelerator.device)
     data = load_data_together(settings, options.run, accelerator)
     evaluate(model, choose(model, data, settings), data, settings, folder, accelerator)

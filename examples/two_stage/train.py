@@ -24,7 +24,7 @@ from .run_data import RunData, load_run_data
 from .run_folder import load_metrics, open_run_folder
 from .settings import PRESETS, Settings
 from .tables import category_table, format_scores
-from .training import adopt_stage, train
+from .training import adopt_stage, build_accelerator, train
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ def train_and_evaluate(settings: Settings, first_stage: Path | None = None) -> P
     `first_stage` is the folder of a run with the same first stage, which is then not repeated.
     """
     started = time.perf_counter()
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = build_accelerator(settings)
     folder = open_together(settings, accelerator)
     if (folder / "metrics.json").exists():
         accelerator.print(f"{folder} is complete; repeat it with --overwrite")

@@ -43,6 +43,13 @@ NOT_PART_OF_TRAINING = frozenset(
 )
 
 
+def build_accelerator(settings: Settings) -> Accelerator:
+    """The device, the precision and, where a launcher started several, the processes."""
+    # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
+    gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
+    return Accelerator(cpu=not gpu, mixed_precision=settings.mixed_precision)
+
+
 def train(
     model: nn.Module, data: RunData, settings: Settings, folder: Path, accelerator: Accelerator
 ) -> None:

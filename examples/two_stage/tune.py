@@ -15,12 +15,12 @@ from statistics import mean, stdev
 from typing import Any
 
 import tyro
-from accelerate import Accelerator
 
 from .evaluate import choose
 from .run_folder import save_json, write_atomically
 from .settings import Settings
 from .train import by_category, load_data_together, open_together, preset_of, train_network
+from .training import build_accelerator
 
 Weights = tuple[float, float, float]
 
@@ -81,7 +81,7 @@ def tune(tuning: Tuning, folder: Path) -> str:
 
 def judge(settings: Settings) -> float:
     """Train one candidate and say how well it finds painted defects on held-out normals."""
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = build_accelerator(settings)
     folder = open_together(settings, accelerator)
     result = folder / "choice.json"
     if not result.exists():
