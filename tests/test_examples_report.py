@@ -51,7 +51,7 @@ def make_metrics(category: str = "pill", **changes: Any) -> dict[str, Any]:
         "precision": "no",
         "images": {"train": 240, "validation": 27, "test": {"good": 13, **KINDS}},
         "model": {"parameters": 1234567, "multiply_adds_per_patch": 7654321},
-        "seconds": {"training": 1111.0, "evaluation": 2222.0},
+        "seconds": {"stage_1": 1111.0, "evaluation": 2222.0},
         "chosen_on_held_out_normals": {
             "residual": "l1+aw_ssim", "smoothing": 4.0,
             "candidates": [{"residual": "l1", "smoothing": 2.0, "pixel_auroc": 0.1234,

@@ -100,6 +100,7 @@ def test_metrics_are_strict_json_with_every_score(run: Path) -> None:
         if "running" not in name and "tracked" not in name
     )
     assert metrics["thresholds"]["quantile"] == 0.995
+    assert set(metrics["seconds"]) == {"stage_1", "stage_2", "evaluation"}
     assert 0 < metrics["reconstruction_of_normals"]["ssim"] < 1
 
 

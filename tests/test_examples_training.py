@@ -24,7 +24,7 @@ from two_stage.patches import PatchStream
 from two_stage.run_data import RunData
 from two_stage.run_folder import RunError
 from two_stage.settings import Settings
-from two_stage.training import adopt_stage, learning_rate, train
+from two_stage.training import adopt_stage, learning_rate, train, training_seconds
 
 SETTINGS = Settings(
     image_size=64,
@@ -111,9 +111,18 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 def test_a_training_leaves_nothing_unfinished(whole: Path) -> None:
     assert len(read_log(whole)) == 4 * STEPS_PER_EPOCH
     assert sorted(path.name for path in whole.iterdir()) == [
-        "stage_1.csv", "stage_1.safetensors", "stage_2.csv", "stage_2.safetensors",
+        "seconds.json", "stage_1.csv", "stage_1.safetensors", "stage_2.csv", "stage_2.safetensors",
         "training_log.csv",
     ]  # fmt: skip
+
+
+def test_the_time_of_each_stage_is_kept(whole: Path, tmp_path: Path) -> None:
+    seconds = training_seconds(whole)
+    assert set(seconds) == {"stage_1", "stage_2"}
+    assert all(0 < value < 60 for value in seconds.values())
+    adopt_stage(1, whole, tmp_path)
+    train_in(tmp_path)
+    assert set(training_seconds(tmp_path)) == {"stage_2"}
 
 
 def test_sigma_grows_with_each_step_and_starts_again_with_each_epoch(whole: Path) -> None:

@@ -84,7 +84,7 @@ def evaluate(
     settings: Settings,
     folder: Path,
     accelerator: Accelerator,
-    training_seconds: float | None = None,
+    seconds_of_training: dict[str, float] | None = None,
 ) -> None:
     """Leave `scorer.safetensors`, `metrics.json`, `curves.json` and pictures in `folder`.
 
@@ -159,7 +159,7 @@ def evaluate(
             ),
         },
         "seconds": {
-            "training": None if training_seconds is None else round(training_seconds, 1),
+            **(seconds_of_training or {}),
             "evaluation": round(time.perf_counter() - started, 1),
         },
         "chosen_on_held_out_normals": {

@@ -250,7 +250,10 @@ def _run_tables(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> list[Ta
         *((f"test pictures, {kind}", f"{n}") for kind, n in images["test"].items()),
         ("parameters", f"{model['parameters']:,}"),
         ("multiply-adds per patch", f"{model['multiply_adds_per_patch']:,}"),
-        *((f"seconds of {name}", _count(value)) for name, value in metrics["seconds"].items()),
+        *(
+            (f"seconds of {name.replace('_', ' ')}", _count(value))
+            for name, value in metrics["seconds"].items()
+        ),
     ]
     settings = [(name, _plain(value)) for name, value in saved["settings"].items()]
     versions = [(name, str(value)) for name, value in saved.get("versions", {}).items()]

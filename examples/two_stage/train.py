@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from .run_data import RunData, load_run_data
 from .run_folder import load_metrics, open_run_folder
 from .settings import PRESETS, Settings
 from .tables import category_table, format_scores
-from .training import adopt_stage, build_accelerator, train
+from .training import adopt_stage, build_accelerator, train, training_seconds
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,7 +39,6 @@ def train_and_evaluate(settings: Settings, first_stage: Path | None = None) -> P
 
     `first_stage` is the folder of a run with the same first stage, which is then not repeated.
     """
-    started = time.perf_counter()
     accelerator = build_accelerator(settings)
     folder = open_together(settings, accelerator)
     if (folder / "metrics.json").exists():
@@ -49,7 +47,7 @@ def train_and_evaluate(settings: Settings, first_stage: Path | None = None) -> P
     data = load_data_together(settings, folder, accelerator)
     model = train_network(data, settings, folder, accelerator, first_stage)
     choice = choose(model, data, settings)
-    evaluate(model, choice, data, settings, folder, accelerator, time.perf_counter() - started)
+    evaluate(model, choice, data, settings, folder, accelerator, training_seconds(folder))
     if accelerator.is_main_process:
         write_report(folder)
     accelerator.wait_for_everyone()

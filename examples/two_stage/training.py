@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from .checkpoint import (
 )
 from .patches import PatchStream, Share, clean_patches
 from .run_data import RunData
-from .run_folder import RunError, write_atomically
+from .run_folder import RunError, save_json, write_atomically
 from .settings import Settings
 
 LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
@@ -41,6 +43,17 @@ NOT_PART_OF_TRAINING = frozenset(
         *("test_stride", "residual", "smoothing", "threshold_quantile"),
     }
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a stage has come."""
+
+    steps: int
+    log: Tensor
+    """steps x LOG_COLUMNS."""
+    seconds: float
+    """Of training, without those lost by an interruption."""
 
 
 def build_accelerator(settings: Settings) -> Accelerator:
@@ -67,10 +80,11 @@ def train(
         if path.exists():
             _load_finished_stage(model, path, facts)
             continue
-        log = _train_stage(number, stage, model, data, settings, folder, accelerator)
+        log, seconds = _train_stage(number, stage, model, data, settings, folder, accelerator)
         measure_batch_norm(model, clean_patches(data.train, settings))
         if accelerator.is_main_process:
             _write_log(log, folder / f"stage_{number}.csv")
+            _record_seconds(folder, number, seconds)
             save_weights(model, path, facts)
             remove_checkpoints(folder)
         accelerator.wait_for_everyone()
@@ -108,8 +122,8 @@ def _train_stage(
     settings: Settings,
     folder: Path,
     accelerator: Accelerator,
-) -> Tensor:
-    """Returns the log, steps x LOG_COLUMNS."""
+) -> tuple[Tensor, float]:
+    """Returns the log, steps x LOG_COLUMNS, and how many seconds the steps took."""
     share = Share(accelerator.process_index, accelerator.num_processes)
     foregrounds = data.foregrounds if settings.defects_on_foreground() else None
     patches = PatchStream(
@@ -118,7 +132,9 @@ def _train_stage(
     loss = StageLoss(stage, patches.steps_per_epoch).to(accelerator.device)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
     total = stage.epochs * patches.steps_per_epoch
-    first, log = _continue_from_checkpoint(number, model, optimiser, folder, accelerator)
+    progress = _continue_from_checkpoint(number, model, optimiser, folder, accelerator)
+    first, log, before = progress.steps, progress.log, progress.seconds
+    started = time.perf_counter()
     for _ in range(first % patches.steps_per_epoch):
         loss.schedule.step()
 
@@ -153,9 +169,11 @@ def _train_stage(
             recent.clear()
             bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1, 3]:.4f}", sigma=f"{log[-1, 4]:.2f}")
             if accelerator.is_main_process:
-                _save_progress(number, step + 1, model, optimiser, log, folder, accelerator)
+                seconds = before + time.perf_counter() - started
+                progress = Progress(step + 1, log, seconds)
+                _save_progress(number, progress, model, optimiser, folder, accelerator)
     bar.close()
-    return log
+    return log, before + time.perf_counter() - started
 
 
 def _log_rows(
@@ -171,18 +189,22 @@ def _log_rows(
 
 def _save_progress(
     number: int,
-    done: int,
+    progress: Progress,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    log: Tensor,
     folder: Path,
     accelerator: Accelerator,
 ) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= flatten_optimiser(optimiser)
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
-    facts = {"stage": number, "steps": done, "scaler": scaler}
-    save_checkpoint(folder, tensors | {"log": log}, facts)
+    facts = {
+        "stage": number,
+        "steps": progress.steps,
+        "seconds": progress.seconds,
+        "scaler": scaler,
+    }
+    save_checkpoint(folder, tensors | {"log": progress.log}, facts)
 
 
 def _continue_from_checkpoint(
@@ -191,11 +213,10 @@ def _continue_from_checkpoint(
     optimiser: torch.optim.Optimizer,
     folder: Path,
     accelerator: Accelerator,
-) -> tuple[int, Tensor]:
-    """The number of steps done, and their log."""
+) -> Progress:
     found = load_checkpoint(folder)
     if found is None or found[1]["stage"] != number:
-        return 0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64)
+        return Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
     tensors, facts = found
     prefix = "model."
     model.load_state_dict(
@@ -204,7 +225,7 @@ def _continue_from_checkpoint(
     restore_optimiser(optimiser, tensors)
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(facts["scaler"])
-    return facts["steps"], tensors["log"]
+    return Progress(facts["steps"], tensors["log"], facts["seconds"])
 
 
 def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
@@ -214,6 +235,18 @@ def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any])
             f"{path} was trained with other settings than this run's; start again with --overwrite"
         )
     load_weights(model, path)
+
+
+def training_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of each stage trained in this folder; a stage taken from another run has none."""
+    path = folder / "seconds.json"
+    seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    return seconds
+
+
+def _record_seconds(folder: Path, number: int, seconds: float) -> None:
+    every = training_seconds(folder) | {f"stage_{number}": round(seconds, 1)}
+    save_json(every, folder / "seconds.json")
 
 
 def _write_log(log: Tensor, path: Path) -> None:
