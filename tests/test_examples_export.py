@@ -17,7 +17,7 @@ from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
 from torch import Tensor
 from two_stage import export
 from two_stage.exported_graph import ReconstructionAndMap
-from two_stage.picture_files import load_image
+from two_stage.picture_files import DataError, load_image
 from two_stage.run_data import split_held_out
 from two_stage.run_folder import RunError
 from two_stage.trained_run import load_trained_run
@@ -188,6 +188,16 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
     assert len(held_out) == 2
     assert origin == "held-out normal pictures and a negative"
     assert torch.equal(pictures, torch.stack([*expected, 1 - expected[0]]))
+
+    # No other file is opened, so that a damaged one does not matter.
+    others = {path for path in data.rglob("*.png") if path.parent.name != "good"}
+    others |= {data / f"cup/train/good/{n:02d}.png" for n in set(range(12)) - {*held_out.tolist()}}
+    for path in others:
+        path.write_bytes(b"no picture")
+    assert torch.equal(export.pictures_to_check(run, folder)[0], pictures)
+    (data / f"cup/train/good/{int(held_out[1]):02d}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="is not a picture"):
+        export.pictures_to_check(run, folder)
 
 
 def test_without_the_run_s_data_noise_is_checked(run_folder: Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from PIL import Image
+from scipy.ndimage import binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
-from two_stage.figures import FOUND
+from two_stage.figures import COLOUR_MAP, FOUND
 from two_stage.picture_files import DataError, load_image
 from two_stage.predict import Thresholds, main, pictures_below, png_names, resize_map, row_of
 from two_stage.run_folder import RunError
@@ -83,12 +87,15 @@ def test_every_picture_is_scored_and_drawn_at_its_own_size(
 def test_a_map_and_its_worst_place_follow_the_picture_s_proportions() -> None:
     score_map = torch.zeros(72, 72)
     score_map[60, 12] = 3.0
-    row = row_of(score_map, 36, 288, Thresholds(image=2.0, pixel=1.0))
-    assert (row["worst_row"], row["worst_column"]) == (30, 50)
+    row = row_of(score_map, 144, 288, Thresholds(image=2.0, pixel=1.0))
+    assert (row["worst_row"], row["worst_column"]) == (121, 50)
     assert row["share_above_pixel_threshold"] == pytest.approx(1 / 72**2)
-    resized = resize_map(score_map, 36, 288)
-    assert resized.shape == (36, 288)
+    resized = resize_map(score_map, 144, 288)
+    assert resized.shape == (144, 288)
     assert abs(np.unravel_index(resized.argmax(), resized.shape)[1] - 50) <= 1
+    # Defective is what lies above a threshold, not what is equal to it.
+    row = row_of(score_map, 144, 288, Thresholds(image=3.0, pixel=3.0))
+    assert (row["defective"], row["share_above_pixel_threshold"]) == ("no", 0)
 
 
 def test_the_overlay_is_the_picture_with_a_line_where_the_map_is_above(
@@ -104,6 +111,24 @@ def test_the_overlay_is_the_picture_with_a_line_where_the_map_is_above(
         assert line[0].all() == lined
         assert np.array_equal(drawn[1:-1, 1:-1], picture[1:-1, 1:-1])
         assert {float(row["share_above_pixel_threshold"]) for row in rows} == {float(lined)}
+
+
+def test_results_of_a_grey_run_are_drawn_pixel_for_pixel(pictures: Path, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", channels=1)
+    predict(folder, pictures, tmp_path / "out", "--pixel-threshold", "0.75")
+    for name, size in (("wide.png", (61, 203)), ("sub/deep.tif", (80, 95))):
+        _, score_map = load_trained_run(folder, "cpu").score(load_image(pictures / name, 72, 1))
+        full = resize_map(score_map, *size)
+        colours = colormaps[COLOUR_MAP](np.clip(full / (2 * PIXEL_THRESHOLD), 0, 1), bytes=True)
+        drawn = np.asarray(Image.open((tmp_path / "out/heat_maps" / name).with_suffix(".png")))
+        assert np.array_equal(drawn, colours)
+        drawn = np.asarray(Image.open((tmp_path / "out/overlays" / name).with_suffix(".png")))
+        line = (drawn == FOUND).all(2)
+        assert 0 < line.mean() < 1
+        assert np.array_equal(line, (full > 0.75) & ~binary_erosion(full > 0.75))
+        picture = np.asarray(Image.open(pictures / name)).reshape(*size, -1)
+        expected = picture / (257 if picture.dtype == np.uint16 else 1)
+        assert np.abs(drawn - expected)[~line].max() <= 0.5
 
 
 def test_equal_colours_mean_equal_scores_whatever_the_threshold(
@@ -139,13 +164,16 @@ def test_thresholds_are_shown_and_can_be_changed(
 
 
 def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
-    run_folder: Path, pictures: Path, tmp_path: Path
+    run_folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "sub" / "broken.png").write_bytes(b"no picture")
     content = (pictures / "wide.png").read_bytes()
     (pictures / "short.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(SystemExit, match="2 of 6 pictures could not be read") as exit_info:
-        predict(run_folder, pictures, tmp_path / "out", "--no-heat-maps")
+        predict(run_folder, pictures, tmp_path / "out", "--threshold", "-1e9")
+    printed = capsys.readouterr().out
+    assert printed.startswith("4 pictures of")
+    assert "\n4 defective" in printed
     # Python's exit code for a message is 1.
     assert isinstance(exit_info.value.code, str)
     rows = {row["file"]: row for row in read(tmp_path / "out")}
@@ -164,11 +192,13 @@ def test_rows_are_kept_when_the_command_is_stopped(
 ) -> None:
     import two_stage.predict as module
 
-    calls = []
+    calls, lines = [], []
 
     def stop_at_the_third(path: Path, size: int, channels: int) -> torch.Tensor:
         calls.append(path)
         if len(calls) == 3:
+            # Now: not even a stop that lets nothing be closed loses a row.
+            lines.extend((tmp_path / "out" / "scores.csv.partial").read_text().splitlines())
             raise KeyboardInterrupt
         return load_image(path, size, channels)
 
@@ -176,7 +206,6 @@ def test_rows_are_kept_when_the_command_is_stopped(
     with pytest.raises(KeyboardInterrupt):
         predict(run_folder, pictures, tmp_path / "out")
     assert not (tmp_path / "out" / "scores.csv").exists()
-    lines = (tmp_path / "out" / "scores.csv.partial").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["file", "tall.bmp", "wide.png"]
 
 
@@ -188,9 +217,11 @@ def test_results_never_replace_or_join_what_is_there(
     (taken / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="taken holds something already"):
         predict(run_folder, pictures, taken)
+    with pytest.raises(RunError, match=r"notes\.txt holds something already"):
+        predict(run_folder, pictures, taken / "notes.txt")
     with pytest.raises(RunError, match="lies in the folder of the pictures"):
-        predict(run_folder, pictures, pictures / "scores")
-    assert not (pictures / "scores").exists()
+        predict(run_folder, pictures, pictures / "sub" / "scores")
+    assert not (pictures / "sub" / "scores").exists()
 
     monkeypatch.chdir(tmp_path)
     for name in ("pictures_scores", "pictures_scores_2"):
@@ -207,6 +238,15 @@ def test_folders_without_pictures_are_errors(run_folder: Path, tmp_path: Path) -
     with pytest.raises(DataError, match=r"no pictures in .*empty"):
         predict(run_folder, empty, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_a_file_name_that_is_no_text_is_scored_too(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    with open(os.fsencode(tmp_path / "pictures") + b"/\xff.png", "wb") as file:
+        Image.new("L", (9, 9)).save(file, "PNG")
+    rows = predict(run_folder, tmp_path / "pictures", tmp_path / "out", "--no-heat-maps")
+    assert [row["file"] for row in rows] == [r"\udcff.png"]
 
 
 def test_pictures_of_one_stem_get_files_of_their_own() -> None:

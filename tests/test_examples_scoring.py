@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
+from two_stage.metrics import aupro, pixel_auroc
+from two_stage.pixel_counts import PixelCounts
 from two_stage.reconstruction import reconstruct
 from two_stage.residuals import residual_maps
 from two_stage.scoring import (
@@ -18,8 +20,15 @@ from two_stage.scoring import (
     measure_normality,
     smooth,
 )
-from two_stage.selection import _candidate_maps, candidates, choose_scorer
+from two_stage.selection import (
+    _candidate_maps,
+    _mean_image_auroc,
+    _paint,
+    candidates,
+    choose_scorer,
+)
 from two_stage.settings import Settings
+from two_stage.validation_defects import KINDS
 
 EQUAL = (1 / 3, 1 / 3, 1 / 3)
 
@@ -145,7 +154,9 @@ def test_normality_is_the_mean_and_spread_at_each_place() -> None:
 
     images = torch.full((2, 1, 64, 64), 51, dtype=torch.uint8)
     images[0, :, :, 32:] = 153
-    normality = measure_normality(BrightenWhite(), images, settings_for())
+    model = BrightenWhite()
+    normality = measure_normality(model, images, settings_for())
+    assert not model.training
     # On the right one image is off by 0.1 and the other by 0; on the left neither is off, and
     # the spread there is a quarter of the average one. Between them lies the neighbourhood.
     means, stds = normality.means["l1"], normality.stds["l1"]
@@ -216,6 +227,52 @@ def test_the_choice_is_the_best_of_the_table_with_thresholds_of_clean_images() -
     # Counted in float16.
     expected = float(np.quantile(pixels.numpy(), 0.9))
     assert scorer.pixel_threshold == pytest.approx(expected, abs=2e-3)
+
+
+def test_figures_of_the_choice_are_those_of_the_painted_images() -> None:
+    # The network knows all but defects; the second image is a little brighter than it should be.
+    held_out = torch.full((2, 1, 64, 64), 128, dtype=torch.uint8)
+    held_out[1] += 3
+    zero, one = torch.zeros(64, 64), torch.ones(64, 64)
+    names = ("l1", "aw_ssim", "gradient")
+    normality = Normality(dict.fromkeys(names, zero), dict.fromkeys(names, one))
+    settings, model = settings_for(residual="l1", smoothing=0.0), Grey()
+    random = np.random.default_rng(0)
+    scorer, (row,) = choose_scorer(model, normality, held_out, None, settings, random)
+    counts = PixelCounts()
+    painted = list(_paint(held_out, None, np.random.default_rng(0)))
+    clean = [("good", image / 255, np.zeros((64, 64), bool)) for image in held_out]
+    for _, image, mask in [*clean, *painted]:
+        counts.add((image[0] - 0.5).abs().numpy(), mask)
+    assert row["pixel_auroc"] == pytest.approx(pixel_auroc(counts), rel=1e-6)
+    assert row["aupro"] == pytest.approx(aupro(counts), rel=1e-6)
+    # An image's score is its largest: every defect is stronger than what is wrong with clean ones.
+    assert row["criterion"] == 1
+    assert set(scorer.normality.means) == set(scorer.normality.stds) == {"l1"}
+    assert not model.training
+
+
+def test_the_criterion_is_the_mean_over_kinds() -> None:
+    scores = {"blot": [2.0, 3.0, 4.0], "line": [0.5, -1.0]}
+    # All three are above both clean ones; of four pairs one is.
+    assert _mean_image_auroc([0.0, 1.0], scores) == pytest.approx((1 + 1 / 4) / 2)
+
+
+def test_few_images_are_painted_often_each_on_its_own_foreground() -> None:
+    foregrounds = torch.zeros(3, 48, 48, dtype=torch.bool)
+    for number in range(3):
+        foregrounds[number, 10:30, 15 * number : 15 * number + 15] = True
+    images = textured_images(3)[..., :48, :48]
+    painted = list(_paint(images, foregrounds, np.random.default_rng(0)))
+    kinds = [kind for kind, _, _ in painted]
+    # Seven times each of three images: at least twenty of each kind.
+    assert kinds == [*KINDS] * 21
+    for place, (_, image, mask) in enumerate(painted):
+        number = place // len(KINDS) % 3
+        changed = (image != images[number] / 255).any(0)
+        assert changed.any()
+        assert mask.any()
+        assert not changed[~foregrounds[number]].any()
 
 
 def test_candidates_are_scored_as_their_scorer_would() -> None:

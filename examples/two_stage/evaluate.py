@@ -24,11 +24,10 @@ from .foreground import estimate_foreground
 from .metrics import Map, Scores, reconstruction_quality
 from .model import count_multiply_adds, count_parameters
 from .picture_files import load_image, load_mask
-from .reconstruction import reconstruct
-from .residuals import BASE_RESIDUALS, residual_maps
+from .residuals import BASE_RESIDUALS
 from .run_data import RunData, spread
 from .run_folder import save_json
-from .scoring import Normality, Scorer, measure_normality
+from .scoring import Normality, Scorer, measure_normality, reconstruct_and_compare
 from .selection import choose_scorer
 from .settings import Settings
 
@@ -206,10 +205,11 @@ def score_samples(
             dataclasses.replace(scorer, residual=part, normality=normality)
             for part in BASE_RESIDUALS
         ]
+    device = next(model.parameters()).device
     for sample in samples:
         image = load_image(sample.image_path, settings.image_size, settings.channels)
         mask = load_mask(sample.mask_path, settings.image_size)
-        reconstruction, residuals = reconstruct_and_compare(model, image, settings)
+        reconstruction, residuals = reconstruct_and_compare(model, image.to(device), settings)
         maps = {"chosen": scorer(residuals), "plain l1": residuals["l1"]}
         maps |= {part.residual: part(residuals) for part in parts}
         arrays = {name: score_map.cpu().numpy() for name, score_map in maps.items()}
@@ -230,22 +230,6 @@ def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:
         if seen[sample.defect] <= count:
             first.append(sample)
     return first
-
-
-@torch.inference_mode()
-def reconstruct_and_compare(
-    model: nn.Module, image: Tensor, settings: Settings
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The reconstruction of an image C x S x S and its residual maps, on the model's device."""
-    image = image.to(next(model.parameters()).device)
-    reconstruction = reconstruct(
-        model,
-        image,
-        patch_size=settings.patch_size,
-        stride=settings.test_stride,
-        batch_size=settings.batch_size,
-    )
-    return reconstruction, residual_maps(image, reconstruction, settings.loss_weights())
 
 
 def colour_scales(scorer: Scorer, normality: Normality) -> dict[str, float]:

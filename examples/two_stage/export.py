@@ -16,10 +16,9 @@ import tyro
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from .dataset import find_category
 from .exported_graph import INPUT, OPSET, OUTPUTS, export_program, save_onnx
 from .picture_files import load_image
-from .run_data import split_held_out
+from .run_data import demo_root, normal_pictures, split_held_out
 from .run_folder import RunError, save_json, versions
 from .trained_run import TrainedRun, load_trained_run
 
@@ -118,9 +117,9 @@ def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
     """
     settings = run.settings
     size, channels = settings.image_size, settings.channels
-    data_root = settings.data_root or folder / "demo_data"
+    data_root = settings.data_root or demo_root(folder)
     if (data_root / settings.category).is_dir():
-        files = find_category(data_root, settings.category).train
+        files = normal_pictures(data_root, settings.category)
         _, held_out = split_held_out(len(files), settings)
         chosen = [files[number] for number in held_out[:CHECKED_PICTURES].tolist()]
         pictures = torch.stack([load_image(path, size, channels) for path in chosen])

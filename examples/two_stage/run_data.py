@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .dataset import Sample, categories_in, find_category
+from .dataset import MVTEC, PLAIN, Sample, categories_in, find_category
 from .defect_sources import SourceBank, build_source_bank
 from .demo_dataset import write_demo_dataset
 from .foreground import estimate_foreground
@@ -35,14 +35,26 @@ class RunData:
     test: tuple[Sample, ...]
 
 
-def load_run_data(settings: Settings, folder: Path, device: torch.device | str = "cpu") -> RunData:
-    """Check every file, then read the normal images; the demo's are written to `folder` first."""
+def load_run_data(
+    settings: Settings,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    *,
+    with_test: bool = True,
+) -> RunData:
+    """Check every file, then read the normal images; the demo's are written to `folder` first.
+
+    Without the test set, `test` is empty and no file of it is opened.
+    """
     data_root = settings.data_root or demo_root(folder)
     if settings.data_root is None:
         write_demo_dataset(data_root, settings.category, seed=settings.seed)
-    files = find_category(data_root, settings.category)
-    train, held_out = split_held_out(len(files.train), settings)
-    images = load_images(files.train, settings.image_size, settings.channels)
+    test: tuple[Sample, ...] = ()
+    if with_test:
+        test = find_category(data_root, settings.category).test
+    paths = normal_pictures(data_root, settings.category)
+    train, held_out = split_held_out(len(paths), settings)
+    images = load_images(paths, settings.image_size, settings.channels)
 
     foregrounds = None
     if settings.defects_on_foreground():
@@ -61,8 +73,22 @@ def load_run_data(settings: Settings, folder: Path, device: torch.device | str =
         foregrounds=None if foregrounds is None else foregrounds[train].to(device),
         held_out_foregrounds=None if foregrounds is None else foregrounds[held_out].to(device),
         bank=bank,
-        test=files.test,
+        test=test,
     )
+
+
+def normal_pictures(data_root: Path, category: str) -> list[Path]:
+    """The normal pictures of a category, none of them opened: whoever reads one finds its faults.
+
+    Raises:
+        DataError: the category has none.
+    """
+    folder = data_root / category
+    folder /= (MVTEC if MVTEC.is_in(folder) else PLAIN).train
+    paths = pictures_in(folder) if folder.is_dir() else []
+    if not paths:
+        raise DataError(f"expected normal pictures, found none in {folder}")
+    return paths
 
 
 def test_samples(settings: Settings, folder: Path) -> tuple[Sample, ...]:
@@ -94,7 +120,7 @@ def _other_categories(settings: Settings, data_root: Path) -> Tensor | None:
         raise DataError(
             f"the defect source categories needs other categories in {data_root}, there are none"
         )
-    paths = [path for name in others for path in find_category(data_root, name).train]
+    paths = [path for name in others for path in normal_pictures(data_root, name)]
     return load_images(_spread_paths(paths), settings.image_size, settings.channels)
 
 

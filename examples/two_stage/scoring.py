@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
 from .reconstruction import reconstruct
-from .residuals import residual_maps, residual_parts
+from .residuals import BASE_RESIDUALS, residual_maps, residual_parts
 from .settings import Settings
 
 # Where normal images hardly differ, a residual is not measured in units finer than this share of
@@ -32,10 +32,6 @@ NEIGHBOURHOOD = 1 / 64
 SMALLEST_SPREAD = 1e-6
 
 FIELDS = ("residual", "smoothing", "pixel_threshold", "image_threshold")
-
-
-# A residual, such as l1+aw_ssim, and the std that smooths its map.
-Candidate = tuple[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +147,17 @@ def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> N
     return Normality(means, stds)
 
 
-def residuals_of(model: nn.Module, image: Tensor, settings: Settings) -> dict[str, Tensor]:
+@torch.inference_mode()
+def reconstruct_and_compare(
+    model: nn.Module,
+    image: Tensor,
+    settings: Settings,
+    parts: tuple[str, ...] = BASE_RESIDUALS,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The reconstruction of an image C x S x S, float in [0, 1], and its residual maps.
+
+    The image lies on the model's device, and the model is in evaluation mode.
+    """
     reconstruction = reconstruct(
         model,
         image,
@@ -159,4 +165,10 @@ def residuals_of(model: nn.Module, image: Tensor, settings: Settings) -> dict[st
         stride=settings.test_stride,
         batch_size=settings.batch_size,
     )
-    return residual_maps(image, reconstruction, settings.loss_weights())
+    return reconstruction, residual_maps(
+        image, reconstruction, settings.loss_weights(), parts=parts
+    )
+
+
+def residuals_of(model: nn.Module, image: Tensor, settings: Settings) -> dict[str, Tensor]:
+    return reconstruct_and_compare(model, image, settings)[1]

@@ -87,10 +87,12 @@ def open_together(settings: Settings, accelerator: Accelerator) -> Path:
     return broadcast_object_list(folder)[0]
 
 
-def load_data_together(settings: Settings, folder: Path, accelerator: Accelerator) -> RunData:
+def load_data_together(
+    settings: Settings, folder: Path, accelerator: Accelerator, *, with_test: bool = True
+) -> RunData:
     """The main process first: it writes the demo's pictures."""
     with accelerator.main_process_first():
-        return load_run_data(settings, folder, accelerator.device)
+        return load_run_data(settings, folder, accelerator.device, with_test=with_test)
 
 
 def read_settings(arguments: Sequence[str] | None = None) -> Settings:

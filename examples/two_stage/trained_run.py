@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from .arms import stages_of
 from .checkpoint import load_weights
 from .model import build_model
-from .reconstruction import reconstruct
-from .residuals import residual_maps
 from .run_folder import RunError, load_settings
-from .scoring import Scorer
+from .scoring import Scorer, reconstruct_and_compare
 from .settings import Settings
 
 
@@ -34,16 +32,8 @@ class TrainedRun:
 
         The map is larger where a defect is likelier. Both are on the run's device.
         """
-        image = image.to(self.device)
-        reconstruction = reconstruct(
-            self.model,
-            image,
-            patch_size=self.settings.patch_size,
-            stride=self.settings.test_stride,
-            batch_size=self.settings.batch_size,
-        )
-        residuals = residual_maps(
-            image, reconstruction, self.settings.loss_weights(), parts=self.scorer.parts
+        reconstruction, residuals = reconstruct_and_compare(
+            self.model, image.to(self.device), self.settings, self.scorer.parts
         )
         return reconstruction, self.scorer(residuals)
 

@@ -85,7 +85,7 @@ def judge(settings: Settings) -> float:
     folder = open_together(settings, accelerator)
     result = folder / "choice.json"
     if not result.exists():
-        data = load_data_together(settings, folder, accelerator)
+        data = load_data_together(settings, folder, accelerator, with_test=False)
         model = train_network(data, settings, folder, accelerator)
         choice = choose(model, data, settings)
         if accelerator.is_main_process:
