@@ -1,0 +1,161 @@
+"""The numbers of docs/migration.md: each library's SSIM loss, and ours that replaces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import oracle
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import camera, noise
+from torch import Tensor
+
+from aw_ssim import SSIMLoss, ssim
+
+PAGE = Path(__file__).parents[1] / "docs" / "migration.md"
+# The largest difference of the two values, as the page's table states it.
+AGREEMENT = {
+    "pytorch-msssim": 3e-5,
+    "kornia": 1e-6,
+    "piq": 1e-12,
+    "torchmetrics": 1e-12,
+    "MONAI": 3e-5,
+    "fused-ssim": 1e-6,
+}
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+# They warn, of torch's interfaces and their own, while being imported.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def pair(height: int = 96, width: int = 80) -> tuple[Tensor, Tensor]:
+    x = camera(height, width, top=0, left=0).double().expand(2, 3, -1, -1)
+    return x, (x + 0.05 * noise(0, x).double()).clamp(0, 1)
+
+
+def assert_agree(library: str, theirs: Loss, ours: Loss, images: Any = None) -> None:
+    """Values within the table's agreement; gradients, over their maximum, within a hundred times."""
+    x, y = pair() if images is None else images
+    values, gradients = [], []
+    for loss in (theirs, ours):
+        prediction = x.clone().requires_grad_()
+        value = loss(prediction, y).double()
+        values.append(float(value.detach()))
+        gradients.append(torch.autograd.grad(value, prediction)[0])
+    assert values[0] > 0.01
+    assert values[1] == pytest.approx(values[0], abs=AGREEMENT[library])
+    error = (gradients[1] - gradients[0]).abs().max() / gradients[0].abs().max()
+    assert float(error) < 100 * AGREEMENT[library]
+
+
+@pytest.mark.parametrize("library", AGREEMENT)
+def test_the_table_states_the_tested_agreement(library: str) -> None:
+    (row,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {library} |")]
+    assert row.split("|")[-2].strip() == f"{AGREEMENT[library]:.0e}"
+
+
+@pytest.mark.parametrize("data_range", [1.0, 255.0])
+def test_pytorch_msssim(data_range: float) -> None:
+    library = pytest.importorskip("pytorch_msssim")
+    theirs = library.SSIM(data_range=data_range, channel=3)
+    images = tuple(data_range * image for image in pair())
+    assert_agree(
+        "pytorch-msssim", lambda x, y: 1 - theirs(x, y), SSIMLoss(data_range=data_range), images
+    )
+
+
+def test_pytorch_msssim_has_a_range_of_255_by_default() -> None:
+    library = pytest.importorskip("pytorch_msssim")
+    images = tuple(255 * image for image in pair())
+    assert_agree(
+        "pytorch-msssim", lambda x, y: 1 - library.ssim(x, y), SSIMLoss(data_range=255), images
+    )
+
+
+@pytest.mark.parametrize("window_size", [7, 11])
+def test_kornia(window_size: int) -> None:
+    losses = pytest.importorskip("kornia.losses")
+    ours = SSIMLoss(window_size=window_size, padding="same")
+    assert_agree("kornia", losses.SSIMLoss(window_size), lambda x, y: ours(x, y) / 2)
+
+
+def test_kornia_map() -> None:
+    metrics = pytest.importorskip("kornia.metrics")
+    x, y = pair()
+    expected = metrics.ssim(x, y, 11, eps=0.0)
+    torch.testing.assert_close(
+        ssim(x, y, padding="same", reduction="none"), expected, atol=1e-6, rtol=0
+    )
+
+
+def test_piq() -> None:
+    assert_agree("piq", pytest.importorskip("piq").SSIMLoss(), SSIMLoss())
+
+
+def test_piq_pools_large_images_first() -> None:
+    theirs = pytest.importorskip("piq").SSIMLoss()
+    images = pair(400, 420)
+    assert_agree(
+        "piq", theirs, lambda x, y: SSIMLoss()(F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)), images
+    )
+    assert abs(float(theirs(*images) - SSIMLoss()(*images))) > 0.01
+
+
+@pytest.mark.parametrize(("sigma", "window_size"), [(1.5, 11), (1.0, 9), (0.8, 7)])
+def test_torchmetrics(sigma: float, window_size: int) -> None:
+    functional = pytest.importorskip("torchmetrics.functional.image")
+
+    def theirs(x: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = functional.structural_similarity_index_measure(
+            x, y, data_range=1.0, sigma=sigma
+        )
+        return 1 - value
+
+    ours = SSIMLoss(window_size=window_size, sigma=sigma, padding="same")
+    assert_agree("torchmetrics", theirs, ours)
+
+
+def test_torchmetrics_measures_the_range_of_the_batch() -> None:
+    functional = pytest.importorskip("torchmetrics.functional.image")
+    x, y = (0.5 * image for image in pair())
+    span = float(max(x.max() - x.min(), y.max() - y.min()))
+    assert span < 0.6
+    value = 1 - float(functional.structural_similarity_index_measure(x, y))
+    expected = SSIMLoss(data_range=span, padding="same")(x, y)
+    assert value == pytest.approx(float(expected), abs=AGREEMENT["torchmetrics"])
+
+
+def test_monai() -> None:
+    losses = pytest.importorskip("monai.losses")
+    assert_agree("MONAI", losses.SSIMLoss(spatial_dims=2), SSIMLoss())
+
+
+def fused_ssim_formula(x: Tensor, y: Tensor, padding: str = "same") -> Tensor:
+    """What fused-ssim's CUDA source computes: blurs over an image surrounded by zeros."""
+    taps = torch.from_numpy(oracle.gaussian(11, 1.5)).to(x)
+    window = (taps[:, None] * taps).expand(x.shape[1], 1, 11, 11)
+
+    def blur(image: Tensor) -> Tensor:
+        return F.conv2d(image, window, padding=5, groups=x.shape[1])
+
+    mx, my = blur(x), blur(y)
+    vx, vy = (blur(x * x) - mx * mx).clamp(min=0), (blur(y * y) - my * my).clamp(min=0)
+    luminance = (2 * mx * my + 0.01**2) / (mx * mx + my * my + 0.01**2)
+    product = luminance * (2 * (blur(x * y) - mx * my) + 0.03**2) / (vx + vy + 0.03**2)
+    product = product.clamp(-1, 1)
+    return product.mean() if padding == "same" else product[..., 5:-5, 5:-5].mean()
+
+
+def test_fused_ssim_surrounds_the_images_with_zeros() -> None:
+    def ours(x: Tensor, y: Tensor) -> Tensor:
+        loss: Tensor = SSIMLoss()(F.pad(x, (5, 5, 5, 5)), F.pad(y, (5, 5, 5, 5)))
+        return loss
+
+    assert_agree("fused-ssim", lambda x, y: 1 - fused_ssim_formula(x, y), ours)
+
+
+def test_fused_ssim_valid() -> None:
+    assert_agree("fused-ssim", lambda x, y: 1 - fused_ssim_formula(x, y, "valid"), SSIMLoss())
