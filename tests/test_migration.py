@@ -37,7 +37,7 @@ def pair(height: int = 96, width: int = 80) -> tuple[Tensor, Tensor]:
 
 
 def assert_agree(library: str, theirs: Loss, ours: Loss, images: Any = None) -> None:
-    """Values within the table's agreement; gradients, over their maximum, within a hundred times."""
+    """Values in the table's agreement; gradients, over their maximum, in 100 times that."""
     x, y = pair() if images is None else images
     values, gradients = [], []
     for loss in (theirs, ours):
