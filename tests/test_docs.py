@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "aw_ssim"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -87,6 +89,28 @@ def test_missing_libraries_are_named() -> None:
     assert (
         Block(ROOT, 1, "import torch\nfrom aw_ssim.loss import SSIMLoss").missing_module() is None
     )
+
+
+def test_architecture_names_every_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| file in `aw_ssim/` .*?\n\n", text, re.MULTILINE | re.DOTALL)
+    # `a/b.py`, `c.py` in one cell: c.py lies beside b.py.
+    patterns: list[str] = []
+    for row in table.splitlines():
+        folder = ""
+        for name in re.findall(r"`([\w/*]+\.py)`", row):
+            folder = name.rpartition("/")[0] or folder
+            patterns.append(f"{folder}/{name.rpartition('/')[2]}".lstrip("/"))
+    modules = [str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")]
+    unnamed = [m for m in modules if not any(fnmatch(m, pattern) for pattern in patterns)]
+    missing = [p for p in patterns if not any(fnmatch(module, p) for module in modules)]
+    assert (unnamed, missing) == ([], [])
+
+
+def test_the_site_has_every_page() -> None:
+    settings = (ROOT / ".ci" / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in pages if f"- {page}\n" not in settings] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
