@@ -56,7 +56,8 @@ def aw_ssim(
         mask: N x 1 x H x W or N x C x H x W, bool or non-negative. A window weighs its pixels
             by it, and counts by the mask at its centre: the map is multiplied by that, the mean
             divided by its sum. Pixels of weight 0 have no influence, whatever they hold.
-        backend: ``"auto"``, ``"torch"`` or ``"analytic"``, see :mod:`aw_ssim.backends`.
+        backend: ``"auto"``, ``"torch"``, ``"analytic"`` or ``"triton"``, see
+            :mod:`aw_ssim.backends`.
 
     Returns:
         float32, or float64 if an image is. Half-precision images are computed in float32.

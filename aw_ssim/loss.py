@@ -113,7 +113,8 @@ class AWSSIMLoss(_StructuralLoss):
         padding: ``"valid"`` for windows inside the image; ``"same"`` for one window per pixel
             over reflected borders: anomaly maps, and training on crops, whose outer pixels
             ``"valid"`` hardly sees.
-        backend: ``"auto"``, ``"torch"`` or ``"analytic"``, see :mod:`aw_ssim.backends`.
+        backend: ``"auto"``, ``"torch"``, ``"analytic"`` or ``"triton"``, see
+            :mod:`aw_ssim.backends`.
 
     Raises:
         TypeError, ValueError: an option here, or an image in a call, is not as described; the

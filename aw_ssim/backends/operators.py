@@ -16,8 +16,6 @@ from torch.library import custom_op
 from ..local_terms import Constants
 from . import analytic
 
-_BACKENDS: dict[str, ModuleType] = {"analytic": analytic}
-
 
 class Settings(NamedTuple):
     """The operators' arguments that are no tensors; `weights` None means the product l c s."""
@@ -47,7 +45,7 @@ NEEDED = "bool need_x, bool need_y"
 def sums_op(x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
     """The loss map of each image summed, (N,), and its gradients; empty where not needed."""
     settings, (need_x, need_y) = Settings(*rest[:-2]), rest[-2:]
-    sums, *gradients = _BACKENDS[settings.backend].dissimilarity_sums(
+    sums, *gradients = _module(settings.backend).dissimilarity_sums(
         x, y, taps, mask, settings.options(), need_x, need_y
     )
     return sums, *(_or_empty(gradient, taps) for gradient in gradients)
@@ -63,7 +61,7 @@ def _(x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
 def terms_op(x, y, taps, mask, *settings):  # type: ignore[no-untyped-def]
     """The maps 1 - l, 1 - c, 1 - s, or 1 - l c s alone: K x N x C x H' x W'."""
     settings = Settings(*settings)
-    return _BACKENDS[settings.backend].local_terms(x, y, taps, mask, settings.options())
+    return _module(settings.backend).local_terms(x, y, taps, mask, settings.options())
 
 
 @terms_op.register_fake
@@ -82,7 +80,7 @@ def _(x, y, taps, mask, *settings):  # type: ignore[no-untyped-def]
 def terms_backward_op(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
     """The gradients of `local_terms`; empty where not needed."""
     settings, (need_x, need_y) = Settings(*rest[:-2]), rest[-2:]
-    gradients = _BACKENDS[settings.backend].local_terms_backward(
+    gradients = _module(settings.backend).local_terms_backward(
         upstream, x, y, taps, mask, settings.options(), need_x, need_y
     )
     return tuple(_or_empty(gradient, taps) for gradient in gradients)
@@ -91,6 +89,15 @@ def terms_backward_op(upstream, x, y, taps, mask, *rest):  # type: ignore[no-unt
 @terms_backward_op.register_fake
 def _(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
     return _fake_gradients(x, taps, *rest[-2:])
+
+
+def _module(backend: str) -> ModuleType:
+    if backend == "analytic":
+        return analytic
+    # Brings in Triton, which is no dependency.
+    from . import triton_op
+
+    return triton_op
 
 
 def _fake_gradients(x: Tensor, taps: Tensor, *needed: bool) -> tuple[Tensor, ...]:

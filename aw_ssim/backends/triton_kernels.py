@@ -273,3 +273,8 @@ def tiles_kernel(
                                 gradient = seen(gradient, weight)
                             tl.store((grad_y if image else grad_x) + at, gradient, mask=own)
         tl.store(sums + tile, tl.sum(loss))
+
+
+@triton.jit
+def nothing_kernel():
+    pass

@@ -12,7 +12,7 @@ import triton
 from torch import Tensor
 
 from .analytic import Options
-from .triton_kernels import tiles_kernel
+from .triton_kernels import nothing_kernel, tiles_kernel
 
 # Windows side by side in a program, and rows that share their loads.
 BLOCK, ROWS = 128, 2
@@ -61,6 +61,12 @@ def local_terms_backward(
     """Gradients of `local_terms` under any upstream gradient; the moments are formed anew."""
     upstream = upstream.contiguous()
     return _launch(x, y, taps, mask, options, need_x, need_y, upstream=upstream)[1]
+
+
+def trial(device: torch.device) -> None:
+    """Builds and launches an empty kernel."""
+    with _on(device):
+        nothing_kernel[(1,)]()
 
 
 def _launch(
