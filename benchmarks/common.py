@@ -19,30 +19,58 @@ WARM_UP_ROUNDS = 3
 
 
 def interleaved_times(
-    contestants: Mapping[str, Callable[[], object]], rounds: int
+    contestants: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu"
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each contestant, all of them once in every round.
 
     The machine's mood then strikes all alike, and ratios of medians can be trusted.
     """
+    milliseconds = _milliseconds if device == "cpu" else _gpu_milliseconds
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for round_number in range(rounds + WARM_UP_ROUNDS):
         for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            elapsed = 1000 * (time.perf_counter() - start)
+            elapsed = milliseconds(run)
             if round_number >= WARM_UP_ROUNDS:
                 times[name].append(elapsed)
     return {name: _quartiles(values) for name, values in times.items()}
 
 
+def _milliseconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - start)
+
+
+def _gpu_milliseconds(run: Callable[[], object]) -> float:
+    """Between two events on the device, launches included where they take longer than the work."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    run()
+    end.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(end))
+
+
+def peak_memory(run: Callable[[], object], device: str) -> int:
+    """Bytes allocated on a GPU at most while it runs, beyond those before."""
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
 def _quartiles(values: list[float]) -> dict[str, float]:
     low, median, high = statistics.quantiles(values, n=4)
-    return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3)}
+    return {"median": round(median, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str = "cpu") -> dict[str, Any]:
+    gpu = {} if device == "cpu" else {"gpu": torch.cuda.get_device_name(device)}
     return {
+        **gpu,
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),

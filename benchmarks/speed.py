@@ -1,35 +1,49 @@
-"""Time of one loss, forward alone and forward + backward, beside pytorch-msssim's SSIM.
+"""Time of one loss, forward alone and forward + backward, beside other libraries' SSIM.
 
 Same inputs, window (11 taps, sigma 1.5), padding (valid) and reduction (mean) for all; gradient
-to the prediction. Run ``python -m benchmarks.speed``; it writes ``results/speed.json``.
+to the prediction. ``python -m benchmarks.speed`` writes ``results/speed.json``;
+``--device cuda`` takes larger images and float32 and bfloat16, times with the device's events,
+adds peak memory and the throughput beside that of a copy, and writes ``results/speed_cuda.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from typing import Any
 
-import pytorch_msssim
 import torch
 from torch import Tensor
 
 from aw_ssim import AWSSIMLoss, SSIMLoss
-from benchmarks.common import interleaved_times, machine, save, versions
+from aw_ssim.backends import BACKENDS, choose_backend
+from benchmarks.common import interleaved_times, machine, peak_memory, save
+from benchmarks.peers import BASELINE, Loss, peer_versions, peers
 
-SHAPES = ((16, 3, 128, 128), (2, 3, 512, 512), (1, 1, 1024, 1024))
-ROUNDS = 21
+SHAPES = {
+    "cpu": ((16, 3, 128, 128), (2, 3, 512, 512), (1, 1, 1024, 1024)),
+    "cuda": ((16, 3, 128, 128), (16, 3, 512, 512), (5, 5, 1080, 1920), (1, 3, 2160, 3840)),
+}
+DTYPES = {"cpu": (torch.float32,), "cuda": (torch.float32, torch.bfloat16)}
+ROUNDS = {"cpu": 15, "cuda": 51}
 SEED = 0
-BASELINE = "pytorch-msssim SSIM"
+# What a fused loss has to move for one float32 element: two images read by the forward pass, and
+# again by a backward pass that writes one gradient.
+BYTES_PER_ELEMENT = 20
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 
-
-def contestants() -> dict[str, Loss]:
-    return {
-        BASELINE: lambda x, y: 1 - pytorch_msssim.ssim(x, y, data_range=1.0),
-        "aw_ssim SSIMLoss": SSIMLoss(),
-        "aw_ssim AWSSIMLoss": AWSSIMLoss(),
-        "aw_ssim AWSSIMLoss, backend torch": AWSSIMLoss(backend="torch"),
-    }
+def ours(device: str) -> dict[str, Loss]:
+    """Both losses as they come, and AW-SSIM through each backend that runs here."""
+    image = torch.zeros(1, 1, 11, 11, device=device)
+    losses: dict[str, Loss] = {"aw_ssim SSIMLoss": SSIMLoss(), "aw_ssim AWSSIMLoss": AWSSIMLoss()}
+    taken = choose_backend("auto", image, image, 1.5).name
+    for backend in BACKENDS[1:]:
+        try:
+            choose_backend(backend, image, image, 1.5)
+        except ValueError:
+            continue
+        if backend != taken:
+            losses[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend)
+    return losses
 
 
 def forward_backward(loss: Loss, x: Tensor, y: Tensor) -> Tensor:
@@ -39,38 +53,85 @@ def forward_backward(loss: Loss, x: Tensor, y: Tensor) -> Tensor:
     return prediction.grad
 
 
-def measure(shape: tuple[int, ...]) -> dict[str, object]:
+def measure(
+    losses: dict[str, Loss], shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(SEED)
-    x, y = torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
-    losses = contestants()
+    x, y = (torch.rand(shape, generator=generator).to(device, dtype) for _ in range(2))
+    failed: dict[str, str] = {}
+    for name, loss in losses.items():
+        try:
+            forward_backward(loss, x, y)
+        # What another library raises for a dtype that it does not take is its own affair.
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    running = {name: loss for name, loss in losses.items() if name not in failed}
     passes = {
-        "forward": {name: lambda loss=loss: loss(x, y) for name, loss in losses.items()},
+        "forward": {name: lambda loss=loss: loss(x, y) for name, loss in running.items()},
         "forward + backward": {
-            name: lambda loss=loss: forward_backward(loss, x, y) for name, loss in losses.items()
+            name: lambda loss=loss: forward_backward(loss, x, y) for name, loss in running.items()
         },
     }
-    times = {name: interleaved_times(runs, ROUNDS) for name, runs in passes.items()}
-    for name, rows in times.items():
-        baseline = rows[BASELINE]["median"]
-        print(f"\n{'x'.join(map(str, shape))}, {name}: median ms (quartiles), times baseline")
+    case: dict[str, Any] = {"shape": list(shape), "dtype": str(dtype), "failed": failed}
+    case["milliseconds"] = {
+        name: interleaved_times(runs, ROUNDS[device], device) for name, runs in passes.items()
+    }
+    for rows in case["milliseconds"].values():
+        for row in rows.values():
+            row["speedup"] = round(rows[BASELINE]["median"] / row["median"], 2)
+    if device != "cpu":
+        case["peak_bytes_per_element"] = {
+            name: round(peak_memory(run, device) / x.numel(), 1)
+            for name, run in passes["forward + backward"].items()
+        }
+        case["throughput"] = throughput(case, x)
+    show(case)
+    return case
+
+
+def throughput(case: dict[str, Any], x: Tensor) -> dict[str, float]:
+    """GB/s of forward + backward at BYTES_PER_ELEMENT in float32, and of a copy, which moves 8."""
+    big = torch.empty(2**28, device=x.device, dtype=torch.uint8)
+    copies = interleaved_times({"copy": lambda: big.clone()}, 21, x.device.type)
+    bytes_moved = BYTES_PER_ELEMENT * x.numel() * x.element_size() / 4
+    median = case["milliseconds"]["forward + backward"]["aw_ssim AWSSIMLoss"]["median"]
+    return {
+        "copy": round(2 * big.numel() / copies["copy"]["median"] / 1e6, 1),
+        "aw_ssim AWSSIMLoss": round(bytes_moved / median / 1e6, 1),
+    }
+
+
+def show(case: dict[str, Any]) -> None:
+    for name, rows in case["milliseconds"].items():
+        title = f"{'x'.join(map(str, case['shape']))}, {case['dtype']}, {name}"
+        print(f"\n{title}: median ms (quartiles), times {BASELINE}")
         for contestant, row in rows.items():
-            row["speedup"] = round(baseline / row["median"], 2)
-            print(
-                f"  {contestant:36} {row['median']:8.1f} ({row['low']:.1f} to {row['high']:.1f})"
-                f" {row['speedup']:6.2f}"
-            )
-    return {"shape": list(shape), "milliseconds": times}
+            quartiles = f"({row['low']:.3g} to {row['high']:.3g})"
+            print(f"  {contestant:30} {row['median']:9.4g} {quartiles:20} {row['speedup']:6.2f}")
+    for key in ("failed", "peak_bytes_per_element", "throughput"):
+        if case.get(key):
+            print(f"  {key}: {case[key]}")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=sorted(SHAPES), default="cpu")
+    device = parser.parse_args().device
+    theirs, absent = peers(device)
+    losses = {**theirs, **ours(device)}
     results = {
-        "machine": machine(),
-        "packages": versions("pytorch-msssim"),
-        "settings": {"dtype": "float32", "rounds": ROUNDS, "seed": SEED},
+        "machine": machine(device),
+        "packages": peer_versions(theirs),
+        "absent": absent,
+        "settings": {"rounds": ROUNDS[device], "seed": SEED},
         "baseline": BASELINE,
-        "cases": [measure(shape) for shape in SHAPES],
+        "cases": [
+            measure(losses, shape, dtype, device)
+            for dtype in DTYPES[device]
+            for shape in SHAPES[device]
+        ],
     }
-    print(f"\nwritten: {save('speed', results)}")
+    print(f"\nwritten: {save('speed' if device == 'cpu' else f'speed_{device}', results)}")
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import oracle
 import pytest
 import torch
+from cases import noise
+from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
 from torch.library import opcheck
 
-import oracle
 from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim_components
 from aw_ssim.backends import choose_backend, operators
 from aw_ssim.gaussian_window import gaussian_window
-from cases import noise
-from tolerances import assert_gradient_close, assert_value_close
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
@@ -126,7 +126,9 @@ def test_the_widest_window() -> None:
     assert_value_close(loss.cpu(), expected.sum(), x.dtype)
     up = torch.ones_like(expected)
     assert leaf.grad is not None
-    assert_gradient_close(leaf.grad.cpu(), oracle.gradients(x, y, up, WEIGHTS, **options)[0], x.dtype)
+    assert_gradient_close(
+        leaf.grad.cpu(), oracle.gradients(x, y, up, WEIGHTS, **options)[0], x.dtype
+    )
 
 
 def test_data_range_and_a_mask_for_each_channel() -> None:

@@ -11,11 +11,14 @@ OLDEST = (3, 3)
 GPU_TYPES = ("cuda", "xpu")
 
 
-# torch.compile asks while it traces, and takes the answer for a constant.
-@torch.compiler.assume_constant_result
 def why_not_triton(device: str) -> str:
     """The reason why tensors on this device cannot go through the kernel; empty if they can."""
     return _why_not(device)
+
+
+# torch.compile asks while it traces, and is to take the answer for a constant. This is what
+# `torch.compiler.assume_constant_result` does, which would import the whole compiler.
+why_not_triton._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache

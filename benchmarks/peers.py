@@ -1,0 +1,73 @@
+"""The SSIM losses of other libraries, with the same window, padding and reduction as ours."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+WINDOW, SIGMA = 11, 1.5
+
+BASELINE = "pytorch-msssim"
+# The package as it is installed, and the module to import; the last two run on a GPU alone.
+MODULES = {
+    BASELINE: "pytorch_msssim",
+    "kornia": "kornia.losses",
+    "piq": "piq",
+    "torchmetrics": "torchmetrics.functional.image",
+    "monai": "monai.losses",
+    "frame-analytics": "frame_analytics",
+    "fussim": "fussim",
+    "fused-ssim": "fused_ssim",
+}
+GPU_ONLY = ("fussim", "fused-ssim")
+
+
+def peers(device: str = "cpu") -> tuple[dict[str, Loss], dict[str, str]]:
+    """The losses that can be had here, and why the others cannot."""
+    losses: dict[str, Loss] = {}
+    absent: dict[str, str] = {}
+    for package, module in MODULES.items():
+        if package in GPU_ONLY and torch.device(device).type == "cpu":
+            absent[package] = "runs on a GPU alone"
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                losses[package] = _loss(package, importlib.import_module(module))
+        except ImportError as error:
+            absent[package] = str(error).splitlines()[0]
+    return losses, absent
+
+
+def peer_versions(losses: dict[str, Loss]) -> dict[str, str]:
+    return {package: version(package) for package in losses if package in MODULES}
+
+
+def _loss(package: str, library: Any) -> Loss:
+    match package:
+        case "pytorch-msssim":
+            return lambda x, y: 1 - library.ssim(x, y, 1.0, win_size=WINDOW, win_sigma=SIGMA)
+        case "kornia":
+            return lambda x, y: library.ssim_loss(x, y, WINDOW, max_val=1.0, padding="valid")
+        case "piq":
+            options = {"kernel_size": WINDOW, "kernel_sigma": SIGMA, "downsample": False}
+            return lambda x, y: 1 - library.ssim(x, y, data_range=1.0, **options)
+        case "torchmetrics":
+            similarity = library.structural_similarity_index_measure
+            options = {"kernel_size": WINDOW, "sigma": SIGMA, "data_range": 1.0}
+            return lambda x, y: 1 - similarity(x, y, **options)
+        case "monai":
+            loss: Loss = library.SSIMLoss(2, 1.0, win_size=WINDOW, kernel_sigma=SIGMA)
+            return loss
+        case "frame-analytics":
+            options = {"data_range": 1.0, "win_size": WINDOW, "sigma": SIGMA}
+            return lambda x, y: 1 - library.ssim(x, y, **options)
+        case _:
+            return lambda x, y: 1 - library.fused_ssim(x, y, padding="valid")
