@@ -102,6 +102,6 @@ def test_a_failing_trial_warns_once_and_is_the_reason(monkeypatch: pytest.Monkey
     monkeypatch.setattr(triton_op, "trial", fail)
     x = gpu_image()
     with pytest.warns(UserWarning, match="without its Triton kernel.*C compiler") as warned:
-        assert "RuntimeError: Failed to find C compiler" in reason(x)
-        reason(x)
+        reasons = [reason(x) for _ in range(2)]
+    assert all("RuntimeError: Failed to find C compiler" in text for text in reasons)
     assert len(warned) == 1
