@@ -3,7 +3,7 @@
 A program takes tile after tile, each `strip` rows of BLOCK windows, and streams its rows, ROWS at
 a time, through four passes:
 
-1. `row_moments`: each new row's moments along the row, from the images;
+1. `stage_row`, `row_moments`: each new row's pixels, and their moments along the row;
 2. `window_moments`: down the columns, the moments of the windows these rows complete;
 3. `sum_down`: the windows' derivatives, summed for the pixel rows that all their windows reach;
 4. `sum_along`: the same along the rows, which is the gradient.
@@ -28,6 +28,7 @@ from .triton_passes import (
     load_pixels,
     load_row,
     row_moments,
+    stage_row,
     store_row,
     sum_along,
     sum_down,
@@ -93,15 +94,17 @@ def tiles_kernel(
     COLUMNS: tl.constexpr = BLOCK - (SIZE - 1) if GRADIENTS else BLOCK
     MARGIN: tl.constexpr = HALF if GRADIENTS else 0
     WARM_UP: tl.constexpr = (2 * LEAD if GRADIENTS else LEAD) // ROWS
-    SCRATCH: tl.constexpr = (
+    PIXELS: tl.constexpr = (3 if MASKED else 2) * (BLOCK + SIZE - 1)
+    SCRATCH: tl.constexpr = ROWS * PIXELS + BLOCK * (
         RING * ROW_FIELDS + RING * WINDOW_FIELDS + ROWS * SUM_FIELDS
         if GRADIENTS
         else RING * ROW_FIELDS
-    ) * BLOCK
+    )
 
     lanes = tl.arange(0, BLOCK)
     row_ring = scratch + tl.program_id(0).to(tl.int64) * SCRATCH
     window_ring = row_ring + RING * ROW_FIELDS * BLOCK
+    pixel_rows = row_ring + SCRATCH - ROWS * PIXELS
     sum_rows = window_ring + RING * WINDOW_FIELDS * BLOCK
     border = 0 if SAME else HALF
     map_height, map_width = height - 2 * border, width - 2 * border
@@ -124,6 +127,8 @@ def tiles_kernel(
         column_is_window = (columns >= border) & (columns < width - border)
         column_is_own = (lanes >= MARGIN) & (lanes < MARGIN + COLUMNS) & column_is_window
         at_column = inside(columns, width).to(tl.int64)
+        at_staged = inside(columns - HALF, width).to(tl.int64)
+        at_rest = inside(columns - HALF + BLOCK, width).to(tl.int64)
         pixel_columns = left + lanes
         at_pixel = inside(pixel_columns, width).to(tl.int64)
         # The image row of the first row streamed.
@@ -140,18 +145,23 @@ def tiles_kernel(
                 mask_row = mask_plane
                 if MASKED:
                     mask_row = mask_plane + row * strides_mask[2]
-                moments = row_moments(
+                stage_row(
+                    pixel_rows + arrival * PIXELS,
                     x_plane + row * strides_x[2],
                     y_plane + row * strides_y[2],
                     mask_row,
-                    columns,
-                    taps,
-                    width,
+                    at_staged,
+                    at_rest,
+                    lanes,
                     (strides_x[3], strides_y[3], strides_mask[3]),
                     scale,
                     SIZE,
                     MASKED,
                 )
+            tl.debug_barrier()
+            for arrival in range(ROWS):
+                pixels = pixel_rows + arrival * PIXELS
+                moments = row_moments(pixels, taps, lanes, SIZE, MASKED)
                 store_row(row_ring, (newest + arrival) % RING, lanes, moments, ROW_FIELDS, BLOCK)
             tl.debug_barrier()
 

@@ -155,12 +155,12 @@ def nvidia_limits(major: int) -> dict[str, int]:
 
 
 def _scratch_size(size: int, masked: bool, gradients: int) -> int:
-    """Floats of one program, as the kernel lays them out: rings of rows and of windows, sums."""
+    """One program's floats in the kernel's order: rings of rows and windows, sums, pixels."""
     ring = size - 1 + ROWS
     rows = ring * (8 if masked else 7)
     if gradients:
         rows += ring * (7 if gradients == 2 else 5) + ROWS * (5 if gradients == 2 else 3)
-    return rows * BLOCK
+    return rows * BLOCK + ROWS * (3 if masked else 2) * (BLOCK + size - 1)
 
 
 def _rows_of_a_tile(height: int, blocks: int, programs: int) -> int:

@@ -31,36 +31,65 @@ def twice_on_edges(index, size):
 
 
 @triton.jit
-def row_moments(
-    x, y, mask, columns, taps, width, strides, scale, SIZE: tl.constexpr, MASKED: tl.constexpr
+def stage_row(
+    pixels, x, y, mask, at, at_rest, lanes, strides, scale, SIZE: tl.constexpr, MASKED: tl.constexpr
 ):
-    """Moments of SIZE pixels about each of `columns`, in rows at the pointers x, y and mask."""
-    centre = inside(columns, width).to(tl.int64)
-    pivot_x = load_pixels(x, centre * strides[0], scale)
-    pivot_y = load_pixels(y, centre * strides[1], scale)
+    """Copies the pixels that the windows of a row see, those of a lane at `at`, into the scratch.
+
+    The mirroring, the strides and the conversion are then done once and not for each tap.
+    """
+    WIDTH: tl.constexpr = lanes.shape[0] + SIZE - 1
+    rest = lanes < SIZE - 1
+    pixel_x, pixel_y = (
+        load_pixels(x, at * strides[0], scale),
+        load_pixels(y, at * strides[1], scale),
+    )
+    rest_x = load_pixels(x, at_rest * strides[0], scale)
+    rest_y = load_pixels(y, at_rest * strides[1], scale)
+    if MASKED:
+        share = tl.load(mask + at * strides[2])
+        rest_share = tl.load(mask + at_rest * strides[2], mask=rest, other=0)
+        tl.store(pixels + 2 * WIDTH + lanes, share)
+        tl.store(pixels + 2 * WIDTH + lanes.shape[0] + lanes, rest_share, mask=rest)
+        pixel_x, pixel_y = seen(pixel_x, share), seen(pixel_y, share)
+        rest_x, rest_y = seen(rest_x, rest_share), seen(rest_y, rest_share)
+    tl.store(pixels + lanes, pixel_x)
+    tl.store(pixels + lanes.shape[0] + lanes, rest_x, mask=rest)
+    tl.store(pixels + WIDTH + lanes, pixel_y)
+    tl.store(pixels + WIDTH + lanes.shape[0] + lanes, rest_y, mask=rest)
+
+
+@triton.jit
+def row_moments(pixels, taps, lanes, SIZE: tl.constexpr, MASKED: tl.constexpr):
+    """Moments of SIZE pixels in a row, for each lane, from a row in the scratch."""
+    WIDTH: tl.constexpr = lanes.shape[0] + SIZE - 1
+    x = pixels + lanes
+    y = x + WIDTH
+    mask = y + WIDTH
+    pivot_x, pivot_y = tl.load(x + SIZE // 2), tl.load(y + SIZE // 2)
     zero = tl.zeros_like(pivot_x)
     total = zero
     if MASKED:
         pivot_x, pivot_y = zero, zero
         for j in range(SIZE):
-            at = inside(columns + (j - SIZE // 2), width).to(tl.int64)
-            share = tl.load(mask + at * strides[2])
-            weight = tl.load(taps + j) * share
+            weight = tl.load(taps + j) * tl.load(mask + j)
             total += weight
-            pivot_x += weight * seen(load_pixels(x, at * strides[0], scale), share)
-            pivot_y += weight * seen(load_pixels(y, at * strides[1], scale), share)
+            pivot_x += weight * tl.load(x + j)
+            pivot_y += weight * tl.load(y + j)
         pivot_x, pivot_y = pivot_x * inverse(total), pivot_y * inverse(total)
     sums = (zero, zero, zero, zero, zero)
     for j in range(SIZE):
-        at = inside(columns + (j - SIZE // 2), width).to(tl.int64)
-        pixel_x = load_pixels(x, at * strides[0], scale)
-        pixel_y = load_pixels(y, at * strides[1], scale)
         weight = tl.load(taps + j)
         if MASKED:
-            share = tl.load(mask + at * strides[2])
-            pixel_x, pixel_y, weight = seen(pixel_x, share), seen(pixel_y, share), weight * share
-        sums = add_tap(sums, weight, pixel_x - pivot_x, pixel_y - pivot_y)
+            weight *= tl.load(mask + j)
+        sums = add_tap(sums, weight, tl.load(x + j) - pivot_x, tl.load(y + j) - pivot_y)
     return finish(pivot_x, pivot_y, sums, total, MASKED)
+
+
+@triton.jit
+def wrapped(slot, RING: tl.constexpr):
+    """A slot below 2 RING, in the ring."""
+    return tl.where(slot >= RING, slot - RING, slot)
 
 
 @triton.jit
@@ -120,7 +149,7 @@ def window_moments(
     MASKED: tl.constexpr,
 ):
     """The moments of ROWS windows, one below the other, that end with rows `newest` and on."""
-    oldest = newest - (SIZE - 1)
+    oldest = (newest - (SIZE - 1)) % RING
     zero = tl.zeros([BLOCK], tl.float32)
     pivots, sums = (), ()
     for k in tl.static_range(ROWS):
@@ -128,17 +157,17 @@ def window_moments(
         if MASKED:
             pivots = pivots + ((zero, zero, zero),)
         else:
-            centre = rows + (oldest + k + SIZE // 2) % RING * FIELDS * BLOCK
+            centre = rows + wrapped(oldest + k + SIZE // 2, RING) * FIELDS * BLOCK
             pivots = pivots + (load_row(centre, 0, lanes, 2, BLOCK) + (zero,),)
     if MASKED:
         for j in tl.static_range(ROWS - 1):
-            row = load_row(rows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+            row = load_row(rows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
             pivots = _add_to_pivots(pivots, row, taps, j, 0, j + 1)
         for j in range(ROWS - 1, SIZE):
-            row = load_row(rows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+            row = load_row(rows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
             pivots = _add_to_pivots(pivots, row, taps, j, 0, ROWS)
         for j in tl.static_range(SIZE, SIZE + ROWS - 1):
-            row = load_row(rows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+            row = load_row(rows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
             pivots = _add_to_pivots(pivots, row, taps, j, j - SIZE + 1, ROWS)
         new = ()
         for k in tl.static_range(ROWS):
@@ -146,13 +175,13 @@ def window_moments(
             new = new + ((pivots[k][0] * scale, pivots[k][1] * scale, pivots[k][2]),)
         pivots = new
     for j in tl.static_range(ROWS - 1):
-        row = load_row(rows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+        row = load_row(rows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
         sums = _add_to_windows(sums, row, pivots, taps, j, 0, j + 1, MASKED)
     for j in range(ROWS - 1, SIZE):
-        row = load_row(rows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+        row = load_row(rows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
         sums = _add_to_windows(sums, row, pivots, taps, j, 0, ROWS, MASKED)
     for j in tl.static_range(SIZE, SIZE + ROWS - 1):
-        row = load_row(rows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+        row = load_row(rows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
         sums = _add_to_windows(sums, row, pivots, taps, j, j - SIZE + 1, ROWS, MASKED)
     found = ()
     for k in tl.static_range(ROWS):
@@ -201,19 +230,19 @@ def sum_down(
     BLOCK: tl.constexpr,
 ):
     """For ROWS pixel rows, the brackets of the windows in each column about the row's pivots."""
-    oldest = newest - (SIZE - 1)
+    oldest = (newest - (SIZE - 1)) % RING
     zero = tl.zeros([BLOCK], tl.float32)
     sums = ()
     for k in tl.static_range(ROWS):
         sums = sums + ((zero, zero, zero, zero, zero),)
     for j in tl.static_range(ROWS - 1):
-        window = load_row(windows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+        window = load_row(windows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
         sums = _add_to_pixels(sums, window, pivots, taps, j, 0, j + 1, FIELDS)
     for j in range(ROWS - 1, SIZE):
-        window = load_row(windows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+        window = load_row(windows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
         sums = _add_to_pixels(sums, window, pivots, taps, j, 0, ROWS, FIELDS)
     for j in tl.static_range(SIZE, SIZE + ROWS - 1):
-        window = load_row(windows, (oldest + j) % RING, lanes, FIELDS, BLOCK)
+        window = load_row(windows, wrapped(oldest + j, RING), lanes, FIELDS, BLOCK)
         sums = _add_to_pixels(sums, window, pivots, taps, j, j - SIZE + 1, ROWS, FIELDS)
     return sums
 
