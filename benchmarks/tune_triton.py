@@ -31,7 +31,6 @@ def main() -> None:
         ):
             triton_op.ROWS, triton_op.BLOCK, triton_op.WARPS = rows, block, warps
             triton_op.PROGRAMS_PER_PROCESSOR = programs
-            triton_op.REGISTERS = min(255, 65536 // (programs * warps * 32))
             name = f"rows {rows}, block {block}, warps {warps}, programs {programs}"
             run = {name: lambda x=x, y=y: forward_backward(loss, x, y)}
             times.update(interleaved_times(run, 21, "cuda"))

@@ -19,8 +19,6 @@ BLOCK, ROWS = 128, 2
 WARPS = 4
 # Each program's scratch, up to 100 KiB, is to stay in the cache of its processor.
 PROGRAMS_PER_PROCESSOR = 4
-# As many of them as NVIDIA's processors have registers for.
-REGISTERS = 65536 // (PROGRAMS_PER_PROCESSOR * WARPS * 32)
 INTERPRETED = not isinstance(tiles_kernel, triton.runtime.JITFunction)
 
 
@@ -138,20 +136,8 @@ def _launch(
             num_stages=1,
             # Triton's own default differs between its versions.
             enable_fp_fusion=True,
-            **_limits(x.device),
         )
     return sums, (grads[0], grads[1])
-
-
-def _limits(device: torch.device) -> dict[str, int]:
-    if device.type != "cuda" or torch.version.hip is not None:
-        return {}
-    return nvidia_limits(torch.cuda.get_device_capability(device)[0])
-
-
-def nvidia_limits(major: int) -> dict[str, int]:
-    """Compiler options: before Hopper a thread would get more registers than there are for it."""
-    return {"maxnreg": REGISTERS} if major < 9 else {}
 
 
 def _scratch_size(size: int, masked: bool, gradients: int) -> int:
