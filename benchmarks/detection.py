@@ -122,8 +122,8 @@ def _category(rows: Sequence[Row]) -> str:
         f"## {first['category']}, preset {first['preset']}\n",
         f"{settings['image_size']} pixels, patches of {settings['patch_size']}, width "
         f"{settings['width']}, {settings['stage_1_epochs']} + {settings['stage_2_epochs']} epochs, "
-        f"seed {first['seed']}, {images['train']} training images, {images['validation']} held out, "
-        f"{images['test']} test images, {first['device']}.\n",
+        f"seed {first['seed']}, {images['train']} training images, "
+        f"{images['validation']} held out, {images['test']} test images, {first['device']}.\n",
         _line(["", *head]),
         _line(["---", *["---:"] * len(head)]),
     ]
