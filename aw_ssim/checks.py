@@ -58,11 +58,12 @@ def fraction(name: str, value: Any) -> float:
 
 
 def data_range(value: Any) -> float:
-    return positive_number(
-        "data_range",
-        value,
-        " It is the span of possible pixel values: 1.0 for images in [0, 1], 255 for [0, 255].",
-    )
+    advice = " It is the span of possible pixel values: 1.0 for images in [0, 1], 255 for [0, 255]."
+    checked = positive_number("data_range", value, advice)
+    # Images and gradients are divided by it in float32, which holds no numbers far beyond these.
+    if not 1e-30 <= checked <= 1e30:
+        raise ValueError(f"data_range: expected a number from 1e-30 to 1e30, got {value}.{advice}")
+    return checked
 
 
 def window_size(value: Any) -> int:

@@ -5,6 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Far below, float32 has nothing but 0 and the window's centre would be 0 / 0. A window is its
+# centre tap alone long before.
+SMALLEST_SIGMA = 1e-30
+# Below any rounding. Taps that were smaller would leave windows whose only unmasked pixels lie
+# far out a total weight that float32 cannot divide by.
+SMALLEST_TAP = 1e-15
+
 
 def gaussian_window(
     window_size: int,
@@ -34,4 +41,7 @@ def gaussian_window(
     offsets = torch.arange(window_size, dtype=dtype, device=device) - (window_size - 1) / 2
     if isinstance(sigma, Tensor):
         sigma = sigma.to(device=offsets.device, dtype=dtype)
-    return torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=0)
+    else:
+        sigma = max(sigma, SMALLEST_SIGMA)
+    taps = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=0)
+    return torch.where(taps < SMALLEST_TAP, 0, taps)
