@@ -99,15 +99,15 @@ def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatc
     class Spy:
         signatures = kernel.signatures
 
-        def __call__(self, job: Any, room: Any, first: int, step: int) -> None:
-            seen.append((first, step, threading.current_thread()))
-            kernel(job, room, first, step)
+        def __call__(self, job: Any, room: Any) -> None:
+            seen.append(threading.current_thread())
+            kernel(job, room)
 
     monkeypatch.setattr(numba_op, "_run_tiles", Spy())
     torch.set_num_threads(count)
     aw_ssim(*images((6, 1, 20, 20)), backend="numba")
-    assert sorted(part[:2] for part in seen) == [(i, count) for i in range(count)]
-    assert any(thread is threading.current_thread() for *_, thread in seen)
+    assert len(seen) == count
+    assert threading.current_thread() in seen
 
 
 def test_many_threads_share_a_loss() -> None:

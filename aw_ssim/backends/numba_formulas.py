@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from ..local_terms import EPS as LOCAL_EPS
-from .numba_vectors import multiply_add, not_negative, splat, sqrt
+from .numba_intrinsics import multiply_add, not_negative, splat, sqrt
 
 # Python's numbers would make numba compute in float64.
 ZERO, HALF, ONE, TWO, EPS = (np.float32(value) for value in (0, 0.5, 1, 2, LOCAL_EPS))

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from . import numba_formulas as formulas
 from . import numba_passes as passes
 from .numba_formulas import ZERO
+from .numba_intrinsics import LANES, load, splat, store, take_number
 from .numba_passes import BRACKETS, GATHERED, MOMENTS, PIXELS, STRIDE, Y
-from .numba_vectors import LANES, load, splat, store
 
 # The most rows of a tile.
 ROWS = 256
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     """What all tiles share; arrays that are not wanted are empty.
 
     x, y, and the gradients to them: planes P x H x W. upstream, maps: T x P x H' x W', with T = 1
-    for the product. sums: P x tiles. strips, columns: rows of `cut`.
+    for the product. sums: P x tiles. strips, columns: rows of `cut`. next_tile: a counter.
     """
 
     x: Floats
@@ -53,6 +53,7 @@ class Job(NamedTuple):
     upstream: Floats
     maps: Floats
     sums: NDArray[np.float64]
+    next_tile: Integers
     gradients: tuple[Floats, Floats]
 
 
@@ -250,10 +251,13 @@ def row_of(table, i):
 
 
 @njit
-def run_tiles(job, scratch, first, step):
-    """Works on the tiles `first`, `first + step`, and so on."""
+def run_tiles(job, scratch):
+    """Works on one tile after the other until none is left, perhaps beside other threads."""
     tiles, across = job.sums.shape[1], job.columns.shape[0]
-    for index in range(first, job.sums.size, step):
+    while True:
+        index = take_number(job.next_tile)
+        if index >= job.sums.size:
+            return
         plane, tile = index // tiles, index % tiles
         strip, columns = row_of(job.strips, tile // across), row_of(job.columns, tile % across)
         job.sums[plane, tile] = one_tile(job, plane, strip, columns, scratch)

@@ -109,6 +109,7 @@ def _run(
         upstream=_array(upstream, 4),
         maps=_array(maps, 4),
         sums=sums.numpy(),
+        next_tile=np.zeros(1, np.int64),
         gradients=(_planes(gradients[0]), _planes(gradients[1])),
     )
     threads = min(torch.get_num_threads(), sums.numel())
@@ -116,8 +117,8 @@ def _run(
     rooms = [scratch(window, weights) for _ in range(threads)]
     if not _run_tiles.signatures:
         _compile(job._replace(sums=np.empty((0, 1))), rooms[0])
-    others = [_pool.submit(_run_tiles, job, rooms[i], i, threads) for i in range(1, threads)]
-    _run_tiles(job, rooms[0], 0, threads)
+    others = [_pool.submit(_run_tiles, job, room) for room in rooms[1:]]
+    _run_tiles(job, rooms[0])
     for other in others:
         other.result()
     return sums.sum(1)
@@ -140,9 +141,9 @@ def _cached(digest: str) -> Any:
     numba would keep it while this file alone is unchanged; a closure's contents count too.
     """
 
-    def run_tiles(job, scratch, first, step):  # type: ignore[no-untyped-def]
+    def run_tiles(job, scratch):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
-        numba_kernel.run_tiles(job, scratch, first, step)
+        numba_kernel.run_tiles(job, scratch)
 
     try:
         return numba.njit(run_tiles, nogil=True, cache=True)
@@ -162,7 +163,7 @@ def _compile(job: Job, room: Scratch) -> None:
         if _run_tiles.signatures:
             return
         start = time.perf_counter()
-        _run_tiles(job, room, 0, 1)
+        _run_tiles(job, room)
         if not _run_tiles.stats.cache_hits:
             _log.warning(
                 "aw_ssim compiled its CPU kernel in %.0f s; it is kept in %s.",

@@ -11,8 +11,8 @@ from numba import njit
 
 from . import numba_formulas as formulas
 from .numba_formulas import ZERO
+from .numba_intrinsics import LANES, load, multiply_add, splat, store
 from .numba_support import LARGEST_WINDOW
-from .numba_vectors import LANES, load, multiply_add, splat, store
 
 # The most columns of a tile.
 COLUMNS = 512

@@ -1,4 +1,6 @@
-"""Vectors of LANES float32 for numba, as LLVM has them; an array's end is not checked.
+"""Vectors of LANES float32 for numba, as LLVM has them, and a counter that threads share.
+
+An array's end is not checked.
 
 Left to LLVM's own vectorising, the passes of `numba_passes` would store and load their sums for
 every tap, and would stay scalar for larger windows.
@@ -97,6 +99,17 @@ def not_negative(context, value):
         return builder.select(builder.fcmp_ordered("<", arguments[0], _ZERO), _ZERO, arguments[0])
 
     return vector(vector), generate
+
+
+@intrinsic
+def take_number(context, counter):
+    """The only entry of an array of int64, which is 1 higher afterwards: each is taken once."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(counter), generate
 
 
 def _call(builder: Any, name: str, arguments: Any) -> Any:
