@@ -116,7 +116,7 @@ def _run(
     weights = options.weights or (1.0,)
     rooms = [scratch(window, weights) for _ in range(threads)]
     if not _run_tiles.signatures:
-        _compile(job._replace(sums=np.empty((0, 1))), rooms[0])
+        _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)), rooms[0])
     others = [_pool.submit(_run_tiles, job, room) for room in rooms[1:]]
     _run_tiles(job, rooms[0])
     for other in others:
