@@ -14,8 +14,12 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
+from test_examples_training import SETTINGS as TRAINED
+from test_examples_training import train_in
 from tiny_run import write_run
 from two_stage import evaluate_again, export, predict
+from two_stage.checkpoint import save_checkpoint
+from two_stage.model import build_model
 from two_stage.run_folder import RunError, load_metrics, load_settings
 from two_stage.trained_run import load_trained_run
 
@@ -171,6 +175,32 @@ def test_tensors_of_a_stranger(kind: str, copied: Path) -> None:
     with pytest.raises(RunError, match=message) as caught:
         load_trained_run(copied, "cpu")
     assert_one_line(caught, path)
+
+
+CHECKPOINTS: dict[str, tuple[dict[str, object], Tensors]] = {
+    "no stage": ({}, {}),
+    "no steps": ({"stage": 1}, {}),
+    "another network": ({"stage": 1}, {"model.weight": torch.ones(2)}),
+    "more steps than the stage has": (
+        {"stage": 1, "steps": 900, "seconds": 1.0}, {"log": torch.zeros(900, 5)},
+    ),
+    "fewer than no steps": ({"stage": 1, "steps": -1, "seconds": 1.0}, {"log": torch.zeros(0, 5)}),
+    "steps that are no number": ({"stage": 1, "steps": "4", "seconds": 1}, {"log": torch.ones(4)}),
+    "an optimiser of another shape": ({"stage": 1}, {"optimiser.0.exp_avg": torch.ones(2)}),
+    "an optimiser without numbers": ({"stage": 1}, {"optimiser.a.b.c": torch.ones(2)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_a_checkpoint_of_a_stranger(kind: str, tmp_path: Path) -> None:
+    facts, tensors = CHECKPOINTS[kind]
+    weights = build_model(TRAINED).state_dict()
+    own = {f"model.{name}": value for name, value in weights.items()}
+    save_checkpoint(tmp_path, own | tensors, facts)
+    with pytest.raises(RunError, match=r"is not of this run \(.*; start again with") as caught:
+        train_in(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "stage_1.safetensors").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000, "\0"])
