@@ -53,7 +53,7 @@ class Comparison:
             checks.mask_values(self.mask, self.centre)
         width = window_sigma(sigma, size)
         self.taps = gaussian_window(size, width, dtype=dtype, device=x.device)
-        self.backend = choose_backend(backend, x, y, width, mask).name
+        self.backend = choose_backend(backend, x, y, width, mask, size).name
 
     def terms(self, *, product: bool) -> tuple[Tensor, ...]:
         """The maps 1 - l, 1 - c and 1 - s, or 1 - l c s alone, each N x C x H' x W'."""

@@ -56,7 +56,7 @@ def aw_ssim(
         mask: N x 1 x H x W or N x C x H x W, bool or non-negative. A window weighs its pixels
             by it, and counts by the mask at its centre: the map is multiplied by that, the mean
             divided by its sum. Pixels of weight 0 have no influence, whatever they hold.
-        backend: ``"auto"``, ``"torch"``, ``"analytic"`` or ``"triton"``, see
+        backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
             :mod:`aw_ssim.backends`.
 
     Returns:

@@ -113,7 +113,7 @@ class AWSSIMLoss(_StructuralLoss):
         padding: ``"valid"`` for windows inside the image; ``"same"`` for one window per pixel
             over reflected borders: anomaly maps, and training on crops, whose outer pixels
             ``"valid"`` hardly sees.
-        backend: ``"auto"``, ``"torch"``, ``"analytic"`` or ``"triton"``, see
+        backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
             :mod:`aw_ssim.backends`.
 
     Raises:

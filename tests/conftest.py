@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from hypothesis import settings
 
-BACKENDS = ("torch", "analytic")
+# The first two take everything; the third no masks, no float64 and no window beyond 33.
+COMPLETE_BACKENDS = ("torch", "analytic")
+# It is optional, and the `test` extra brings it.
+BACKENDS = (*COMPLETE_BACKENDS, *(["numba"] if find_spec("numba") else []))
 
 # the images are small: a second thread costs more than it brings
 torch.set_num_threads(1)
@@ -18,4 +23,10 @@ settings.load_profile("aw_ssim")
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend that must give the same numbers."""
+    return str(request.param)
+
+
+@pytest.fixture(params=COMPLETE_BACKENDS)
+def complete_backend(request: pytest.FixtureRequest) -> str:
+    """Each backend that also takes masks, float64 and any window."""
     return str(request.param)

@@ -80,6 +80,12 @@ def outcome(call: Call, backend: str) -> Outcome:
 def judge(call: Call, backends: Sequence[str] = BACKENDS) -> tuple[str, str | None]:
     """How the call ends, and what is wrong with the backends' outcomes, or None."""
     found = {backend: outcome(call, backend) for backend in backends}
+    # What a backend does not take is no error of the call.
+    found = {
+        backend: other
+        for backend, other in found.items()
+        if not (other.error or "").startswith(f"ValueError: backend: {backend!r} cannot compute")
+    }
     first = found[backends[0]]
     for backend, other in found.items():
         if other.error != first.error:

@@ -67,7 +67,8 @@ def test_components(name: str, sigma: float, backend: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_double_precision(name: str, backend: str) -> None:
+def test_double_precision(name: str, complete_backend: str) -> None:
+    backend = complete_backend
     x, y = (image.double() for image in PAIRS[name])
     for actual, expected in zip(
         ssim_components(x, y, backend=backend), expected_components(name, 1.5)[:3], strict=True

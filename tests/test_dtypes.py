@@ -9,6 +9,7 @@ import oracle
 import pytest
 import torch
 from cases import PAIRS, camera, noise
+from refusals import refuses
 from tolerances import TOLERANCES, assert_gradient_close, assert_value_close
 from torch import Tensor
 
@@ -28,7 +29,10 @@ def test_values_and_gradients(dtypes: tuple[torch.dtype, torch.dtype], backend: 
         image.to(dtype, copy=True).requires_grad_()
         for image, dtype in zip(PAIRS["noisy"], dtypes, strict=True)
     )
-    similarity = aw_ssim(x, y, WEIGHTS, reduction="none", backend=backend)
+    options: dict[str, Any] = {"reduction": "none", "backend": backend}
+    if refuses(backend, lambda: aw_ssim(x, y, **options), double=torch.float64 in dtypes):
+        return
+    similarity = aw_ssim(x, y, WEIGHTS, **options)
     computed_in = arithmetic(*dtypes)
     assert similarity.dtype == computed_in
     expected = torch.from_numpy(oracle.loops(x, y).similarity(WEIGHTS))
@@ -47,7 +51,10 @@ def test_reduced_value_is_in_the_arithmetic_dtype(
     reduction: str, dtype: torch.dtype, backend: str
 ) -> None:
     x, y = (image.to(dtype) for image in PAIRS["noisy"])
-    value = aw_ssim(x, y, reduction=reduction, backend=backend)
+    options: dict[str, Any] = {"reduction": reduction, "backend": backend}
+    if refuses(backend, lambda: aw_ssim(x, y, **options), double=dtype == torch.float64):
+        return
+    value = aw_ssim(x, y, **options)
     assert value.dtype == arithmetic(dtype)
     similarity = oracle.loops(x, y).similarity((1, 1, 1))
     expected = similarity.mean() if reduction == "mean" else similarity.sum()

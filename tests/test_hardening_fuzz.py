@@ -6,6 +6,7 @@ import fuzz_backends
 import pytest
 import torch
 from cases import PAIRS
+from refusals import refuses
 
 from aw_ssim import AWSSIMLoss, aw_ssim
 
@@ -21,18 +22,20 @@ def test_backends_agree_on_random_calls() -> None:
 def test_a_sigma_that_float32_cannot_hold(sigma: float, dtype: torch.dtype, backend: str) -> None:
     """A window of its centre tap alone: contrast and structure are lost nowhere."""
     x, y = (image.to(dtype) for image in PAIRS["noisy"])
+    if refuses(backend, lambda: aw_ssim(x, y, backend=backend), double=dtype == torch.float64):
+        return
     actual = aw_ssim(x, y, sigma=sigma, backend=backend)
     expected = aw_ssim(x, y, sigma=1e-3, backend=backend)
     torch.testing.assert_close(actual, expected, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_a_mask_of_pixels_far_from_narrow_windows(reduction: str, backend: str) -> None:
+def test_a_mask_of_pixels_far_from_narrow_windows(reduction: str, complete_backend: str) -> None:
     """At sigma 0.3 the outermost taps are 1e-61; a window of them alone counts for nothing."""
     x, y = (image.clone().requires_grad_() for image in PAIRS["noisy"])
     mask = torch.zeros_like(x)
     mask[..., 20, 20] = 1
-    similarity = aw_ssim(x, y, sigma=0.3, mask=mask, reduction=reduction, backend=backend)
+    similarity = aw_ssim(x, y, sigma=0.3, mask=mask, reduction=reduction, backend=complete_backend)
     assert similarity.isfinite().all()
     for gradient in torch.autograd.grad(similarity.sum(), (x, y)):
         assert gradient.isfinite().all()

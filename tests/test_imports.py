@@ -40,7 +40,7 @@ def test_import_brings_in_torch_and_nothing_else() -> None:
     assert own
     foreign = {name.partition(".")[0] for name in new} - {"aw_ssim", "torch"}
     assert foreign <= set(sys.stdlib_module_names)
-    assert own & {"aw_ssim.backends.triton_op", "aw_ssim.backends.triton_kernels"} == set()
+    assert own & {f"aw_ssim.backends.{name}_op" for name in ("numba", "triton")} == set()
 
 
 def test_optional_packages_stay_out() -> None:
@@ -51,7 +51,8 @@ def test_optional_packages_stay_out() -> None:
 
 def test_using_the_losses_brings_in_no_optional_package() -> None:
     code = (
-        "import json, sys, torch; from aw_ssim import AWSSIMLoss;"
+        # numba is there to be used where it is installed, and brings in what it likes.
+        "import json, sys, torch; sys.modules['numba'] = None; from aw_ssim import AWSSIMLoss;"
         "x = torch.rand(1, 1, 16, 16, requires_grad=True); AWSSIMLoss()(x, 1 - x).backward();"
         "print(json.dumps(sorted(sys.modules)))"
     )

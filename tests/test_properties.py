@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BACKENDS
-from hypothesis import given
+from conftest import BACKENDS, COMPLETE_BACKENDS
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -87,6 +87,7 @@ def test_bounds(
 def test_data_range_invariance(
     pair: tuple[Tensor, Tensor], data_range: float, options: dict[str, Any]
 ) -> None:
+    assume(options["backend"] in COMPLETE_BACKENDS)
     # in float64, since scaling rounds the images and a nearly flat window magnifies that
     scaled = [(data_range * image.double()).requires_grad_() for image in pair]
     unit = [image.double().requires_grad_() for image in pair]

@@ -7,6 +7,7 @@ so the operators exist on machines where a backend cannot run.
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 from typing import NamedTuple
 
@@ -94,10 +95,8 @@ def _(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
 def _module(backend: str) -> ModuleType:
     if backend == "analytic":
         return analytic
-    # Brings in Triton, which is no dependency.
-    from . import triton_op
-
-    return triton_op
+    # Triton and numba are no dependencies, and are brought in when they are used.
+    return importlib.import_module(f".{backend}_op", __package__)
 
 
 def _fake_gradients(x: Tensor, taps: Tensor, *needed: bool) -> tuple[Tensor, ...]:

@@ -1,0 +1,259 @@
+"""The fused CPU kernel: windowed statistics, loss and gradient, streamed row by row, in numba.
+
+A thread takes tile after tile, at most ROWS rows and COLUMNS columns of one plane. Each new row of
+pixels passes through
+
+1. `column_moments`: moments down the columns;
+2. `window_row`: along the row, the windows that it completes, their loss and derivatives;
+3. `gather_along` and `gather_down`: the derivatives of all windows over a row of pixels, summed.
+
+The last rows of pixels and of sums for pixels are kept in rings. With padding "same", pixels
+beyond the edge are mirror images, and their gradients are added to the pixels they mirror.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from . import numba_formulas as formulas
+from . import numba_passes as passes
+from .numba_formulas import ZERO
+from .numba_passes import BRACKETS, GATHERED, MOMENTS, PIXELS, STRIDE, Y
+from .numba_vectors import LANES, load, splat, store
+
+# The most rows of a tile.
+ROWS = 256
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+class Job(NamedTuple):
+    """What all tiles share; arrays that are not wanted are empty.
+
+    x, y, and the gradients to them: planes P x H x W. upstream, maps: T x P x H' x W', with T = 1
+    for the product. sums: P x tiles. strips, columns: rows of `cut`.
+    """
+
+    x: Floats
+    y: Floats
+    taps: Floats
+    c1: np.float32
+    c2: np.float32
+    data_range: np.float32
+    product: bool
+    margin: int
+    strips: Integers
+    columns: Integers
+    upstream: Floats
+    maps: Floats
+    sums: NDArray[np.float64]
+    gradients: tuple[Floats, Floats]
+
+
+class Scratch(NamedTuple):
+    """A thread's rings of rows, single rows, and where the rings' rows lie, two rounds of each."""
+
+    pixels: Floats
+    gathered: Floats
+    columns: Floats
+    brackets: Floats
+    weights: Floats
+    terms: Floats
+    line: Floats
+    totals: Floats
+    pixel_places: Integers
+    gathered_places: Integers
+
+
+def scratch(window: int, weights: tuple[float, ...]) -> Scratch:
+    """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
+    ring = window + window // 2
+    terms = np.zeros(3, np.float32)
+    terms[: len(weights)] = weights
+    sizes = (ring * PIXELS, window * GATHERED, MOMENTS, BRACKETS)
+    return Scratch(
+        *(np.zeros(size, np.float32) for size in sizes),
+        weights=np.repeat(terms, STRIDE),
+        terms=np.zeros(3 * STRIDE, np.float32),
+        line=np.zeros(STRIDE, np.float32),
+        totals=np.zeros(STRIDE, np.float32),
+        pixel_places=np.tile(np.arange(ring) * PIXELS, 2),
+        gathered_places=np.tile(np.arange(window) * GATHERED, 2),
+    )
+
+
+def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> Integers:
+    """A dimension in parts of at most `limit` pixels, with the margins at its ends.
+
+    Of each part: its first pixel and end, counted in the padded plane, and the first and end of
+    the windows worked on: those that begin in it, and for a gradient all that reach into it.
+    """
+    count, windows = -(-size // limit), size + 2 * margin - window + 1
+    edges = [margin + size * i // count for i in range(count + 1)]
+    edges[0], edges[-1] = 0, size + 2 * margin
+    reach = window - 1 if gradient else 0
+    parts = itertools.pairwise(edges)
+    return np.array([(a, b, max(0, a - reach), min(b, windows)) for a, b in parts])
+
+
+@njit
+def load_row(job, plane, row, first, count, pixels):
+    """A row of pixels, counted in the padded plane."""
+    at = passes.mirrored(row - job.margin, job.x.shape[1])
+    passes.copy_mirrored(job.x[plane, at], first, job.data_range, pixels[:count])
+    passes.copy_mirrored(job.y[plane, at], first, job.data_range, pixels[Y : Y + count])
+
+
+@njit
+def load_weights(job, plane, row, first, end, weights):
+    for term in range(job.upstream.shape[0]):
+        upstream = job.upstream[term, plane, row, first:end]
+        for i in range(upstream.size):
+            weights[term * STRIDE + i] = upstream[i]
+
+
+@njit
+def window_row(job, scratch, gradient, count, first):
+    """A row of windows: what each term falls short of 1, and from `first` on the brackets."""
+    c1, c2 = job.c1, job.c2
+    weights, terms = scratch.weights, scratch.terms
+    for i in range(0, count, LANES):
+        m = passes.window_moments(scratch.columns, job.taps, i)
+        if job.product:
+            found = formulas.product_shortfalls(m, c1, c2)
+        else:
+            found = formulas.weighted_shortfalls(m, c1, c2)
+        store(terms, i, found[0])
+        store(terms, STRIDE + i, found[1])
+        store(terms, 2 * STRIDE + i, found[2])
+        if gradient:
+            a, b, g = (
+                load(weights, i),
+                load(weights, STRIDE + i),
+                load(weights, 2 * STRIDE + i),
+            )
+            if job.product:
+                derivatives = formulas.product_derivatives(m, c1, c2, a)
+            else:
+                derivatives = formulas.weighted_derivatives(m, c1, c2, a, b, g)
+            bracket = formulas.bracket_of(m, derivatives)
+            passes.store_fields(scratch.brackets, first + i, (m[0], m[1], *bracket))
+    if gradient:
+        # Nothing is gathered from where there are no windows.
+        for field in range(0, BRACKETS, STRIDE):
+            store(scratch.brackets, field + first + count, splat(ZERO))
+
+
+@njit
+def add_terms(terms, weights, count, totals):
+    for i in range(0, count, LANES):
+        total = load(totals, i)
+        for field in range(0, 3 * STRIDE, STRIDE):
+            total = total + load(weights, field + i) * load(terms, field + i)
+        store(totals, i, total)
+
+
+@njit
+def store_maps(job, plane, row, columns, terms):
+    own = columns[0] - columns[2]
+    for term in range(job.maps.shape[0]):
+        target = job.maps[term, plane, row, columns[0] : columns[3]]
+        for i in range(target.size):
+            target[i] = terms[term * STRIDE + own + i]
+
+
+@njit
+def clear(gradient, margin, strip, columns):
+    """Makes a tile's part of a plane's gradient 0."""
+    for row in range(max(0, strip[0] - margin), min(gradient.shape[0], strip[1] - margin)):
+        line = gradient[row]
+        for i in range(max(0, columns[0] - margin), min(line.size, columns[1] - margin)):
+            line[i] = ZERO
+
+
+@njit
+def add_gradient(job, plane, row, strip, columns, scratch, image):
+    """The gradient of a row of pixels, from the rows of windows that hold it."""
+    size = job.taps.size
+    ring = size + size // 2
+    oldest, newest = max(strip[2], row - size + 1), min(strip[3] - 1, row)
+    width, own = columns[1] - columns[0], columns[0] - columns[2]
+    passes.gather_down(
+        scratch,
+        oldest % size,
+        (oldest + size // 2) % ring,
+        newest - oldest + 1,
+        job.taps,
+        row - oldest,
+        row % ring * PIXELS,
+        own,
+        width,
+        image,
+    )
+    at = passes.mirrored(row - job.margin, job.x.shape[1])
+    line, target = scratch.line[:width], job.gradients[image][plane, at]
+    if job.margin:
+        passes.add_mirrored(line, columns[0] - job.margin, job.data_range, target)
+    else:
+        passes.copy_back(line, columns[0], job.data_range, target)
+
+
+@njit
+def one_tile(job, plane, strip, columns, scratch):
+    """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
+    top, bottom, first, end = strip
+    left, right, window_left, window_right = columns
+    size, own, count = job.taps.size, left - window_left, window_right - window_left
+    ring = size + size // 2
+    gradient = False
+    for image in range(2):
+        if job.gradients[image].size > 0:
+            gradient = True
+            if job.margin:
+                clear(job.gradients[image][plane], job.margin, strip, columns)
+    scratch.totals[:] = ZERO
+    scratch.brackets[:] = ZERO
+    for newest in range(first, (bottom if gradient else end) + size - 1):
+        row = newest - size + 1
+        if newest < end + size - 1:
+            pixels = scratch.pixels[newest % ring * PIXELS :]
+            load_row(job, plane, newest, window_left - job.margin, count + size - 1, pixels)
+        if first <= row < end:
+            passes.column_moments(scratch, row % ring, job.taps, count + size - 1)
+            load_weights(job, plane, row, window_left, window_right, scratch.weights)
+            window_row(job, scratch, gradient, count, size - 1 - own)
+            for image in range(2):
+                if job.gradients[image].size > 0:
+                    passes.gather_along(scratch, row % size, job.taps, own, right - left, image)
+        if top <= row < end:
+            add_terms(scratch.terms, scratch.weights, count, scratch.totals)
+            store_maps(job, plane, row, columns, scratch.terms)
+        if top <= row:
+            for image in range(2):
+                if job.gradients[image].size > 0:
+                    add_gradient(job, plane, row, strip, columns, scratch, image)
+    total = 0.0
+    for i in range(own, count):
+        total += scratch.totals[i]
+    return total
+
+
+@njit
+def row_of(table, i):
+    return table[i, 0], table[i, 1], table[i, 2], table[i, 3]
+
+
+@njit
+def run_tiles(job, scratch, first, step):
+    """Works on the tiles `first`, `first + step`, and so on."""
+    tiles, across = job.sums.shape[1], job.columns.shape[0]
+    for index in range(first, job.sums.size, step):
+        plane, tile = index // tiles, index % tiles
+        strip, columns = row_of(job.strips, tile // across), row_of(job.columns, tile % across)
+        job.sums[plane, tile] = one_tile(job, plane, strip, columns, scratch)

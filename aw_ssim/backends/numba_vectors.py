@@ -1,0 +1,135 @@
+"""Vectors of LANES float32 for numba, as LLVM has them; an array's end is not checked.
+
+Left to LLVM's own vectorising, the passes of `numba_passes` would store and load their sums for
+every tap, and would stay scalar for larger windows.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 8
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_ZERO = ir.Constant(_VECTOR, [ir.Constant(ir.FloatType(), 0.0)] * LANES)
+
+
+class _VectorType(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+vector = _VectorType()
+
+
+@register_model(_VectorType)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+@intrinsic
+def load(context, array, index):
+    """LANES numbers of a one-dimensional array, from an index on."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(_address(context, builder, signature, arguments), align=4)
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def store(context, array, index, value):
+    def generate(context, builder, signature, arguments):
+        address = _address(context, builder, signature, arguments)
+        builder.store(arguments[2], address, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    return builder.bitcast(builder.gep(data, [arguments[1]]), _VECTOR.as_pointer())
+
+
+@intrinsic
+def splat(context, number):
+    """A number in all lanes."""
+
+    def generate(context, builder, signature, arguments):
+        lane = ir.IntType(32)
+        single = builder.insert_element(_ZERO, arguments[0], lane(0))
+        return builder.shuffle_vector(single, _ZERO, ir.Constant(ir.VectorType(lane, LANES), None))
+
+    return vector(types.float32), generate
+
+
+@intrinsic
+def sqrt(context, value):
+    def generate(context, builder, signature, arguments):
+        return _call(builder, "sqrt", arguments)
+
+    return vector(vector), generate
+
+
+@intrinsic
+def multiply_add(context, left, right, addend):
+    """left * right + addend, rounded once where the processor can."""
+
+    def generate(context, builder, signature, arguments):
+        return _call(builder, "fmuladd", arguments)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
+def not_negative(context, value):
+    """0 instead of negative numbers; NaN remains."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_ordered("<", arguments[0], _ZERO), _ZERO, arguments[0])
+
+    return vector(vector), generate
+
+
+def _call(builder: Any, name: str, arguments: Any) -> Any:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
+    return builder.call(function, arguments)
+
+
+def _define(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
+    """An operator of two vectors, or of a vector and a number."""
+
+    @intrinsic
+    def apply(context, left, right):
+        def generate(context, builder, signature, arguments):
+            return getattr(builder, instruction)(*arguments)
+
+        return vector(vector, vector), generate
+
+    @overload(symbol, inline="always")
+    def choose(left, right):
+        if left == vector and right == vector:
+            return lambda left, right: apply(left, right)
+        if left == types.float32 and right == vector:
+            return lambda left, right: apply(splat(left), right)
+        if left == vector and right == types.float32:
+            return lambda left, right: apply(left, splat(right))
+        return None
+
+
+for _symbol, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _define(_symbol, _instruction)

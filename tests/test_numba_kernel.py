@@ -1,0 +1,199 @@
+"""The numba kernel where the tests of all backends do not lead: tiles, threads, its compilation."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import noise
+from tolerances import assert_gradient_close, assert_value_close
+from torch import Tensor
+
+from aw_ssim import AWSSIMLoss, aw_ssim, ssim
+
+pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
+
+from aw_ssim.backends import numba_op
+from aw_ssim.backends.numba_kernel import ROWS, cut
+from aw_ssim.backends.numba_passes import COLUMNS
+
+WEIGHTS = (0.2, 0.3, 0.5)
+
+
+def images(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    x = 0.5 + 0.2 * noise(0, torch.empty(shape))
+    return x.clamp(0, 1), (x + 0.1 * noise(1, x)).clamp(0, 1)
+
+
+def value_and_gradients(x: Tensor, y: Tensor, **options: Any) -> tuple[Tensor, ...]:
+    x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
+    value = aw_ssim(x, y, WEIGHTS, **options)
+    upstream = noise(2, value.detach()) if value.dim() else torch.ones(())
+    return value.detach(), *torch.autograd.grad(value, (x, y), upstream.to(value.dtype))
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 12, 2 * COLUMNS + 3), (1, 2, 2 * ROWS + 5, 13), (1, 1, ROWS + 1, COLUMNS + 1)],
+    ids=["wide", "high", "both"],
+)
+def test_tiles_join_without_a_seam(shape: tuple[int, ...], reduction: str, padding: str) -> None:
+    x, y = images(shape)
+    options = {"reduction": reduction, "padding": padding}
+    actual = value_and_gradients(x, y, backend="numba", **options)
+    expected = value_and_gradients(x.double(), y.double(), backend="torch", **options)
+    assert_value_close(actual[0], expected[0], torch.float32)
+    for left, right in zip(actual[1:], expected[1:], strict=True):
+        assert_gradient_close(left, right, torch.float32)
+
+
+@pytest.mark.parametrize("window", [1, 11, 33])
+@pytest.mark.parametrize("size", [33, 512, 513, 5000])
+def test_parts_cover_a_dimension(size: int, window: int) -> None:
+    for margin in (0, window // 2):
+        parts = cut(size, COLUMNS, margin, window, gradient=True)
+        assert parts[0][0] == 0
+        assert parts[-1][1] == size + 2 * margin
+        for (_, end, _, windows_end), (begin, _, first, _) in pairwise(parts):
+            assert end == begin == windows_end
+            # A gradient needs all windows that reach into the part, and none is worked on in vain.
+            assert first == begin - window + 1
+        assert all(end - begin <= COLUMNS + 2 * margin for begin, end, _, _ in parts)
+
+
+@pytest.mark.usefixtures("threads")
+def test_more_threads_give_the_same_bits() -> None:
+    x, y = images((5, 2, 40, 50))
+    results = []
+    for count in (1, 2, 3, 16):
+        torch.set_num_threads(count)
+        results.append(value_and_gradients(x, y, reduction="sum", backend="numba"))
+    for other in results[1:]:
+        for left, right in zip(results[0], other, strict=True):
+            assert torch.equal(left, right)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, seen = numba_op._run_tiles, []
+
+    class Spy:
+        signatures = kernel.signatures
+
+        def __call__(self, job: Any, room: Any, first: int, step: int) -> None:
+            seen.append((first, step, threading.current_thread()))
+            kernel(job, room, first, step)
+
+    monkeypatch.setattr(numba_op, "_run_tiles", Spy())
+    torch.set_num_threads(count)
+    aw_ssim(*images((6, 1, 20, 20)), backend="numba")
+    assert sorted(part[:2] for part in seen) == [(i, count) for i in range(count)]
+    assert any(thread is threading.current_thread() for *_, thread in seen)
+
+
+def test_many_threads_share_a_loss() -> None:
+    loss = AWSSIMLoss(WEIGHTS, backend="numba")
+    pairs = [images((2, 1, 30, 30 + i)) for i in range(8)]
+    expected = [loss(*pair) for pair in pairs]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(5):
+            prediction = pairs[i][0].clone().requires_grad_()
+            value = loss(prediction, pairs[i][1])
+            value.backward()
+            if not torch.equal(value.detach(), expected[i]):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert not any(worker.is_alive() for worker in workers)
+    assert wrong == []
+
+
+def _in_child(queue: Any, x: Tensor, y: Tensor) -> None:
+    torch.set_num_threads(2)
+    queue.put(float(ssim(x, y, backend="numba")))
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_in_a_forked_process() -> None:
+    """The parent's threads, in use before the fork, are not in the child."""
+    torch.set_num_threads(2)
+    x, y = images((4, 1, 40, 40))
+    expected = float(ssim(x, y, backend="numba"))
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_in_child, args=(queue, x, y))
+    child.start()
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    assert queue.get() == expected
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
+    x, y = images((1, 1, 30, 40))
+    x[0, 0, 12, 20] = bad
+    value = aw_ssim(x, y, reduction="none", backend="numba")
+    expected = aw_ssim(x, y, reduction="none", backend="torch")
+    assert torch.equal(value.isfinite(), expected.isfinite())
+    assert not value.isfinite().all()
+
+
+CALL = "import torch, aw_ssim; print(float(aw_ssim.ssim(*torch.rand(2, 1, 1, 20, 20))))"
+
+
+def call_anew(**environment: str) -> str:
+    """What a new process says on its standard error."""
+    finished = subprocess.run(
+        [sys.executable, "-c", CALL],
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert -1 <= float(finished.stdout) <= 1
+    return finished.stderr
+
+
+def test_compilation_is_reported_once_and_kept(tmp_path: Path) -> None:
+    first = call_anew(NUMBA_CACHE_DIR=str(tmp_path))
+    assert "aw_ssim compiled its CPU kernel in" in first
+    assert str(tmp_path) in first
+    assert list(tmp_path.rglob("*.nbc"))
+    assert call_anew(NUMBA_CACHE_DIR=str(tmp_path)) == ""
+
+
+def test_the_sources_are_part_of_what_is_kept() -> None:
+    """A changed pass must not meet an older kernel: the two would disagree about memory."""
+    (cell,) = numba_op._cached("a digest").py_func.__closure__
+    assert cell.cell_contents == "a digest"
+    (cell,) = numba_op._run_tiles.py_func.__closure__
+    assert cell.cell_contents == numba_op._digest_of_sources()
