@@ -73,8 +73,8 @@ def cell(python: str, torch: str, selection: Sequence[str], logs: Path) -> Row:
     name = run([python, "-c", "import platform; print(platform.python_version())"]).stdout.strip()
     with tempfile.TemporaryDirectory(prefix="aw_ssim_matrix_") as folder:
         inside = str(Path(folder) / "bin" / "python")
-        # "offline" brings LPIPS with its weights, in the releases that fit this torch.
-        packages = [f"torch=={torch}", "-e", f"{ROOT}[offline]", *requirements()]
+        # The optional backend, and LPIPS with its weights, in the releases that fit this torch.
+        packages = [f"torch=={torch}", "-e", f"{ROOT}[cpu,offline]", *requirements()]
         steps = {
             "venv": [python, "-m", "venv", folder],
             "install": [inside, "-m", "pip", "install", "--quiet", *packages],
