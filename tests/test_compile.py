@@ -91,4 +91,5 @@ def test_shapes_may_change(backend: str) -> None:
         x, y = (image[..., :height, :width].contiguous() for image in PAIRS["noisy"])
         expected = AWSSIMLoss(backend=backend)(x, y)
         torch.testing.assert_close(compiled(x, y), expected, atol=1e-6, rtol=0)
-    assert counter.frame_count == 1
+    # Torch 2.4 compiles for the first sizes alone, then once for all.
+    assert counter.frame_count == (2 if torch.__version__.startswith("2.4.") else 1)
