@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from two_stage import ablate, evaluate_again, export, predict, train, tune
 from two_stage.cpu_memory import keep_freed_memory
 from two_stage.picture_files import DataError
-from two_stage.run_folder import RunError
+from two_stage.run_folder import RunError, one_line
+from two_stage.setting_checks import SettingError
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     # Both stages on normal images, then the test set's figures and a report.
@@ -44,9 +45,9 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"expected a command of {', '.join(COMMANDS)}; got {command!r}")
     try:
         COMMANDS[command](rest)
-    except (DataError, RunError) as error:
-        # What is wrong with the user's files needs no traceback.
-        sys.exit(f"error: {error}")
+    except (DataError, RunError, SettingError) as error:
+        # What is wrong with the user's files needs no traceback; a file's name may be of two lines.
+        sys.exit(f"error: {one_line(error)}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ BACKENDS = (*COMPLETE_BACKENDS, *(["numba"] if find_spec("numba") else []))
 torch.set_num_threads(1)
 
 settings.register_profile("aw_ssim", deadline=None, derandomize=True, max_examples=30)
+# By hand, other examples each time: --hypothesis-profile aw_ssim_long
+settings.register_profile("aw_ssim_long", deadline=None, max_examples=2000)
 settings.load_profile("aw_ssim")
 
 

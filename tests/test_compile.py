@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +15,12 @@ from aw_ssim import AWSSIMLoss, SigmaSchedule, aw_ssim, ssim_components
 
 
 @pytest.fixture(autouse=True)
-def _fresh_compiler() -> None:
+def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
+    yield
+    # What Inductor of torch 2.4 compiles makes the processor round the smallest floats to 0, for
+    # the rest of the process.
+    torch.set_flush_denormal(False)
 
 
 def training_step(
@@ -87,4 +91,5 @@ def test_shapes_may_change(backend: str) -> None:
         x, y = (image[..., :height, :width].contiguous() for image in PAIRS["noisy"])
         expected = AWSSIMLoss(backend=backend)(x, y)
         torch.testing.assert_close(compiled(x, y), expected, atol=1e-6, rtol=0)
-    assert counter.frame_count == 1
+    # Torch 2.4 compiles for the first sizes alone, then once for all.
+    assert counter.frame_count == (2 if torch.__version__.startswith("2.4.") else 1)

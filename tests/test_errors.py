@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from triton_release import require_triton
 
 from aw_ssim import (
     AWSSIMLoss,
@@ -192,7 +193,7 @@ def test_a_module_refuses_its_options_at_once(
 
 
 def test_triton_says_why_it_refuses_the_cpu() -> None:
-    pytest.importorskip("triton", reason="Triton is not installed on this platform")
+    require_triton()
     with pytest.raises(ValueError, match="on the CPU") as caught:
         aw_ssim(X, X, backend="triton")
     assert_says(caught, ("'triton'", "TRITON_INTERPRET=1", "backend='torch'"))

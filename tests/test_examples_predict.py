@@ -1,10 +1,9 @@
-"""`predict`: pictures of every size and kind, damaged ones, thresholds, and runs not finished."""
+"""`predict`: pictures of every size and kind, damaged ones, and thresholds."""
 
 from __future__ import annotations
 
 import csv
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from two_stage.figures import COLOUR_MAP, FOUND
 from two_stage.picture_files import DataError, load_image
 from two_stage.predict import Thresholds, main, pictures_below, png_names, resize_map, row_of
 from two_stage.run_folder import RunError
-from two_stage.scoring import Scorer
 from two_stage.trained_run import load_trained_run
 
 
@@ -258,50 +256,3 @@ def test_pictures_of_one_stem_get_files_of_their_own() -> None:
 def test_pictures_are_found_in_order_of_their_folders(pictures: Path) -> None:
     names = [path.relative_to(pictures).as_posix() for path in pictures_below(pictures)]
     assert names == ["tall.bmp", "wide.png", "sub/deep.tif", "sub/small.jpg"]
-
-
-def test_a_run_of_one_stage_is_read_by_its_own_last_weights(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", arm="aw-ssim", channels=1)
-    with pytest.raises(
-        RunError, match=r"not finished, there is no stage_1\.safetensors; run train"
-    ):
-        load_trained_run(folder, "cpu")
-    (folder / "stage_2.safetensors").rename(folder / "stage_1.safetensors")
-    reconstruction, score_map = load_trained_run(folder, "cpu").score(torch.rand(1, 72, 72))
-    assert reconstruction.shape == (1, 72, 72)
-    assert score_map.shape == (72, 72)
-
-
-def test_runs_that_cannot_be_used_say_why(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"there is no .*settings\.yaml"):
-        load_trained_run(tmp_path, "cpu")
-
-    def copy(name: str) -> Path:
-        return shutil.copytree(run_folder, tmp_path / name)
-
-    unscored = copy("unscored")
-    (unscored / "scorer.safetensors").unlink()
-    with pytest.raises(RunError, match=r"not finished, there is no scorer\.safetensors"):
-        load_trained_run(unscored, "cpu")
-
-    for name in ("stage_2.safetensors", "scorer.safetensors"):
-        folder = copy(f"short_{name}")
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: len(content) // 2])
-        with pytest.raises(RunError, match=f"{name} is damaged"):
-            load_trained_run(folder, "cpu")
-
-    no_scorer = copy("no_scorer")
-    shutil.copy(no_scorer / "stage_2.safetensors", no_scorer / "scorer.safetensors")
-    with pytest.raises(RunError, match=r"scorer\.safetensors is damaged or not a run's scorer"):
-        load_trained_run(no_scorer, "cpu")
-
-    other_size = copy("other_size")
-    shutil.copy(
-        write_run(tmp_path / "larger", image_size=80) / "scorer.safetensors",
-        other_size / "scorer.safetensors",
-    )
-    with pytest.raises(RunError, match=r"scores maps of \(80, 80\), .* image_size 72"):
-        load_trained_run(other_size, "cpu")
-
-    assert isinstance(load_trained_run(run_folder, "cpu").scorer, Scorer)

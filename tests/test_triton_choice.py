@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from triton_release import require_triton
 
 from aw_ssim.backends import choose_backend, triton_support
 
@@ -35,7 +36,9 @@ def gpu_image(dtype: torch.dtype = torch.float32, device: str = "cuda") -> Tenso
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chip that Triton supports, on which its trial launches."""
-    triton_op = pytest.importorskip("aw_ssim.backends.triton_op", reason="Triton is not installed")
+    require_triton()
+    from aw_ssim.backends import triton_op
+
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr(triton_op, "trial", lambda device: None)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from triton_release import require_triton
 
-triton = pytest.importorskip("triton", reason="Triton is not installed on this platform")
+triton = require_triton()
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("the interpreter compiles nothing", allow_module_level=True)
 

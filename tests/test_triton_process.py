@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from triton_release import require_triton
 
 TESTS = Path(__file__).parent
 
 
 def test_the_kernel_in_the_interpreter() -> None:
-    pytest.importorskip("triton", reason="Triton is not installed on this platform")
+    require_triton()
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     finished = subprocess.run(

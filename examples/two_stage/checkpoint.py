@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from .run_folder import RunError, write_atomically
+from .run_folder import RunError, parse_json, write_atomically
 
 CURRENT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint_previous.safetensors"
@@ -28,12 +28,35 @@ def save_weights(model: nn.Module, path: Path, facts: Mapping[str, Any] | None =
 
 def load_weights(model: nn.Module, path: Path) -> Facts:
     """Fill the model; a file of another network or a damaged one is an error that says so."""
-    tensors, facts = read_tensors(path)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise RunError(f"{path} does not fit the network of its settings: {error}") from error
+    tensors, facts = read_weights(model, path)
+    model.load_state_dict(tensors)
     return facts
+
+
+def read_weights(model: nn.Module, path: Path) -> tuple[dict[str, Tensor], Facts]:
+    """The tensors of a file, which are those of the model in name, shape and type, and finite."""
+    tensors, facts = read_tensors(path)
+    expected = model.state_dict()
+    for place, names in (
+        ("the file", expected.keys() - tensors),
+        ("it", tensors.keys() - expected),
+    ):
+        if names:
+            raise RunError(
+                f"{path} does not fit the network of its settings: {place} has no {min(names)}; "
+                "it is of another run"
+            )
+    for name, tensor in tensors.items():
+        found, wanted = ((tuple(one.shape), one.dtype) for one in (tensor, expected[name]))
+        if found != wanted:
+            raise RunError(
+                f"{path} does not fit the network of its settings: {name} has shape and type "
+                f"{found}, expected {wanted}; it is of another run"
+            )
+        # A score that is not a number lies above no threshold: every picture would be called good.
+        if not tensor.isfinite().all():
+            raise RunError(f"{path} holds values of {name} that are no finite numbers; train again")
+    return tensors, facts
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -93,7 +116,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Facts]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise RunError(f"{path} is damaged or cut short ({error})") from error
-    return tensors, json.loads(metadata.get("facts", "{}"))
+    return tensors, parse_json(metadata.get("facts", "{}"), path)
+
+
+def named_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names start with the prefix, by the rest of their names."""
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -107,10 +135,14 @@ def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, number, name = key.split(".")
-            state.setdefault(int(number), {})[name] = value
+    for key, value in named_below("optimiser.", tensors).items():
+        number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = value
     optimiser.load_state_dict(
         {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
     )
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            # Adam's count of steps is the one number.
+            if name != "step" and value.shape != parameter.shape:
+                raise ValueError(f"expected {name} of {parameter.shape}, got {value.shape}")

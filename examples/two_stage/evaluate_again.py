@@ -10,7 +10,8 @@ import tyro
 
 from .evaluate import choose, evaluate
 from .report import write_report
-from .run_folder import RunError, load_metrics, load_settings, save_settings
+from .run_folder import RunError, load_metrics, load_settings, refuse_links, save_settings
+from .setting_checks import SettingError
 from .settings import Residual
 from .tables import format_scores
 from .train import load_data_together
@@ -47,15 +48,21 @@ def main(arguments: Sequence[str]) -> None:
         for key, value in dataclasses.asdict(options).items()
         if key not in ("run", "out") and value is not None
     }
-    settings = dataclasses.replace(load_settings(options.run), **changes)
+    try:
+        settings = dataclasses.replace(load_settings(options.run), **changes)
+    except SettingError as error:
+        raise RunError(f"the run's settings and the new ones do not fit: {error}") from error
     folder = options.out or options.run / "evaluation"
     if folder.resolve() == options.run.resolve():
         raise RunError(f"expected another folder than the run's own for --out, got {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
+    # The demo's pictures are written into the run's folder again.
+    for written in (options.run, folder):
+        refuse_links(written)
 
     accelerator = build_accelerator(settings)
     model = load_network(options.run, accelerator.device)
     data = load_data_together(settings, options.run, accelerator)
+    folder.mkdir(parents=True, exist_ok=True)
     evaluate(model, choose(model, data, settings), data, settings, folder, accelerator)
     if accelerator.is_main_process:
         save_settings(settings, folder)

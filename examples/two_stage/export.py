@@ -19,7 +19,7 @@ from torch import Tensor
 from .exported_graph import INPUT, OPSET, OUTPUTS, export_program, save_onnx
 from .picture_files import load_image
 from .run_data import demo_root, normal_pictures, split_held_out
-from .run_folder import RunError, save_json, versions
+from .run_folder import RunError, refuse_links, save_json, versions
 from .trained_run import TrainedRun, load_trained_run
 
 FILES = {"torch": "model.pt2", "onnx": "model.onnx"}
@@ -58,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The files run on any device; made on the CPU they depend on none.
     run = load_trained_run(command.run, "cpu")
     out = command.out or command.run / "export"
-    out.mkdir(parents=True, exist_ok=True)
+    refuse_links(command.run if command.out is None else out)
     pictures, origin = pictures_to_check(run, command.run)
+    out.mkdir(parents=True, exist_ok=True)
     expected = eager(run, pictures)
 
     program = export_program(run)

@@ -22,6 +22,9 @@ PICTURE_SUFFIXES = frozenset(
     for suffix, name in Image.registered_extensions().items()
     if name in Image.OPEN and name not in NOT_PICTURES
 )
+# What a file holds counts, not its name: an EPS file, whatever it is called, would be handed to
+# Ghostscript, which executes it. `registered_extensions` above has loaded all of Pillow's formats.
+PICTURE_FORMATS = tuple(name for name in Image.OPEN if name not in NOT_PICTURES)
 # Pictures from which on a progress bar is worth its line.
 MANY = 100
 
@@ -84,7 +87,7 @@ def load_mask(path: Path | None, size: int) -> Tensor:
     if path is None:
         return torch.zeros(size, size, dtype=torch.bool)
     image = read_picture(path)
-    black = 127 if path.suffix.lower() in {".jpg", ".jpeg"} else 0
+    black = 127 if image.format in {"JPEG", "MPO"} else 0
     defective = np.asarray(image) > black
     if defective.ndim == 3:
         defective = defective.any(axis=2)
@@ -124,23 +127,34 @@ def in_threads(
 
 
 def read_picture(path: Path) -> Image.Image:
-    """The whole picture, upright, as mode "L" or "RGB" (0 to 255) or "F" (0 to 1)."""
+    """The whole picture, upright, as mode "L" or "RGB" (0 to 255) or "F" (0 to 1).
+
+    Links are followed: large data sets are often folders of links, and reading changes nothing.
+    """
+    # A pipe would wait for ever, a device never end.
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no file of a picture but a folder, pipe or device; remove it")
     try:
-        with Image.open(path) as image:
-            return _to_plain_mode(ImageOps.exif_transpose(image), path)
+        with Image.open(path, formats=PICTURE_FORMATS) as image:
+            plain = _to_plain_mode(ImageOps.exif_transpose(image), path)
+            # Converting forgets it.
+            plain.format = image.format
+            return plain
     except DataError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing") from error
     except UnidentifiedImageError as error:
         fault = "not a picture that Pillow can read" if path.stat().st_size else "empty (0 bytes)"
-        raise DataError(f"{path} is {fault}") from error
+        raise DataError(f"{path} is {fault}; replace or remove it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path} is too large for Pillow, make it smaller: {error}") from error
     except Exception as error:
         # For damaged files Pillow's decoders raise errors of almost any class.
         reason = " ".join(str(error).split())
-        raise DataError(f"{path} is damaged or of an unknown kind: {reason}") from error
+        raise DataError(
+            f"{path} is damaged or of an unknown kind, replace or remove it: {reason}"
+        ) from error
 
 
 def _to_plain_mode(image: Image.Image, path: Path) -> Image.Image:

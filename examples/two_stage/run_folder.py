@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from .setting_checks import brief
 from .settings import Settings
 
 PACKAGES = (
@@ -28,24 +29,45 @@ class RunError(Exception):
     """Something is wrong with a run's folder; the message says what to do."""
 
 
-def open_run_folder(settings: Settings) -> Path:
-    """The folder of the run with these settings, made if need be; its files are kept.
+def find_run_folder(settings: Settings) -> Path:
+    """The folder of the run with these settings, which may not be there yet; nothing is written.
 
     The same settings find the same folder again, which is how an interrupted run continues.
 
     Raises:
-        RunError: the folder that the settings name holds something else.
+        RunError: the folder that the settings name holds something else, or links.
     """
     folder = settings.run_folder or _numbered_folder(settings)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"expected a folder for the run, got the file {folder}")
     if folder.is_dir() and any(folder.iterdir()):
         _check_it_is_ours(folder, settings)
-        if settings.overwrite:
-            shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_settings(settings, folder)
+        if not settings.overwrite:
+            refuse_links(folder)
     return folder
+
+
+def make_run_folder(settings: Settings, folder: Path) -> None:
+    """Make what `find_run_folder` found; files of the same run are kept, unless `overwrite`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if settings.overwrite:
+        # The folder itself may be a link to a larger disk; links in it are removed, not followed.
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    save_settings(settings, folder)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise a RunError if anything in a folder to be written to is a symbolic link.
+
+    Following it would change files elsewhere; no run of ours has links in it.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise RunError(
+                f"expected files and folders alone in {folder}, got the link {path} to "
+                f"{path.readlink()}; remove it, or name another folder"
+            )
 
 
 def save_settings(settings: Settings, folder: Path) -> None:
@@ -64,9 +86,11 @@ def load_settings(folder: Path) -> Settings:
     if not path.is_file():
         raise RunError(f"expected the folder of a run, there is no {path}")
     try:
-        return Settings.from_dict(yaml.safe_load(path.read_text())["settings"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{path} does not hold the settings of a run: {error}") from error
+        return Settings.from_dict(yaml.safe_load(path.read_text(encoding="utf-8"))["settings"])
+    except (
+        yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
+        raise RunError(f"{path} does not hold the settings of a run: {one_line(error)}") from error
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:
@@ -74,8 +98,23 @@ def load_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     if not path.is_file():
         raise RunError(f"expected the folder of a complete run, there is no {path}")
-    metrics: dict[str, Any] = json.loads(path.read_text())
-    return metrics
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(content: str | bytes, path: Path) -> dict[str, Any]:
+    """The JSON object that `path` holds; a RunError where it holds none."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged, its JSON cannot be read: {one_line(error)}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is not of a run: expected a JSON object, got {brief(values)}")
+    return values
+
+
+def one_line(error: Exception) -> str:
+    """An error's words without the line breaks that parsers put in."""
+    return " ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__
 
 
 def versions() -> dict[str, str]:
@@ -91,7 +130,9 @@ def save_json(values: Mapping[str, Any], path: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write next to `path` first and move there in one step: a reader sees all of it or none."""
     temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
+    # A file that an interruption left, or a link, through which "wb" would write elsewhere.
+    temporary.unlink(missing_ok=True)
+    with temporary.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,7 +19,9 @@ from torch import Tensor, nn
 
 from .reconstruction import reconstruct
 from .residuals import BASE_RESIDUALS, residual_maps, residual_parts
-from .settings import Settings
+from .run_folder import write_atomically
+from .setting_checks import brief, fits
+from .settings import Residual, Settings
 
 # Where normal images hardly differ, a residual is not measured in units finer than this share of
 # its average spread.
@@ -32,6 +33,9 @@ NEIGHBOURHOOD = 1 / 64
 SMALLEST_SPREAD = 1e-6
 
 FIELDS = ("residual", "smoothing", "pixel_threshold", "image_threshold")
+
+# What settings may name, but for the one that leaves the choice open.
+SCORED = tuple(name for name in get_args(Residual) if name != "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,25 +81,58 @@ class Scorer:
             tensors[f"mean.{part}"] = self.normality.means[part].contiguous().cpu()
             tensors[f"std.{part}"] = self.normality.stds[part].contiguous().cpu()
         values = {name: getattr(self, name) for name in FIELDS}
-        temporary = path.with_name(path.name + ".partial")
-        temporary.write_bytes(save(tensors, metadata={"scorer": json.dumps(values)}))
-        os.replace(temporary, path)
+        write_atomically(path, save(tensors, metadata={"scorer": json.dumps(values)}))
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> Scorer:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError, SafetensorError: the file is damaged, or its values make no scorer.
+        """
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
-            if "scorer" not in metadata:
-                raise ValueError(f"{path} holds no scorer; pass the file that training wrote")
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-        values: dict[str, Any] = json.loads(metadata["scorer"])
+        if "scorer" not in metadata:
+            raise ValueError("it holds no scorer; pass the file that training wrote")
+        values = json.loads(metadata["scorer"])
+        _check_scorer(values, tensors)
         parts = residual_parts(values["residual"])
         normality = Normality(
             {part: tensors[f"mean.{part}"] for part in parts},
             {part: tensors[f"std.{part}"] for part in parts},
         )
         return cls(normality=normality, **values)
+
+
+def _check_scorer(values: Any, tensors: Mapping[str, Tensor]) -> None:
+    """A value that is no number would not fail: it would call every picture good."""
+    if not isinstance(values, dict) or set(values) != set(FIELDS):
+        raise ValueError(f"expected the values {', '.join(FIELDS)}, got {brief(values)}")
+    if values["residual"] not in SCORED:
+        raise ValueError(
+            f"residual must be one of {', '.join(SCORED)}, got {brief(values['residual'])}"
+        )
+    for name in FIELDS[1:]:
+        if not fits(values[name], float):
+            raise ValueError(f"{name} must be a finite number, got {brief(values[name])}")
+    parts = residual_parts(values["residual"])
+    expected = {f"{kind}.{part}" for kind in ("mean", "std") for part in parts}
+    if set(tensors) != expected:
+        raise ValueError(f"expected the maps {sorted(expected)}, got {brief(sorted(tensors))}")
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32 or tensor.ndim != 2 or not tensor.isfinite().all():
+            raise ValueError(
+                f"the map {name} must be of finite float32 numbers in two dimensions, got "
+                f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            )
+        if name.startswith("std.") and not (tensor > 0).all():
+            raise ValueError(f"the spreads {name} must be positive, got {float(tensor.min())}")
+        if not 0 <= values["smoothing"] <= max(tensor.shape):
+            raise ValueError(
+                f"smoothing must be from 0 to the map's side, got {values['smoothing']}"
+            )
 
 
 def smooth(score_map: Tensor, sigma: float) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from aw_ssim.category_weights import PRESETS as CATEGORY_PRESETS
 
+from .setting_checks import SettingError, brief, check_settings
+
 # Their background is plain and never defective, so artificial defects belong on the object alone.
 OBJECTS_ON_PLAIN_BACKGROUND = frozenset({"bottle", "capsule", "hazelnut", "hazelnut_toy", "pill"})
 
@@ -136,48 +138,7 @@ class Settings:
     """Compile the network with torch.compile: slower to start, faster afterwards."""
 
     def __post_init__(self) -> None:
-        if self.patch_size % 32 or self.patch_size < 32:
-            raise ValueError(f"patch_size must be a positive multiple of 32, got {self.patch_size}")
-        if self.image_size < self.patch_size:
-            raise ValueError(
-                f"image_size ({self.image_size}) must be at least patch_size ({self.patch_size})"
-            )
-        if self.patches == "grid" and self.image_size % self.patch_size:
-            raise ValueError(
-                f"a grid of patches needs an image_size that is a multiple of patch_size "
-                f"({self.patch_size}), got {self.image_size}"
-            )
-        if not 1 <= self.test_stride <= self.patch_size // 2:
-            raise ValueError(
-                f"test_stride must be from 1 to half of patch_size ({self.patch_size // 2}), so "
-                f"that test patches overlap; got {self.test_stride}"
-            )
-        for name in (
-            "width", "latent_channels", "crops_per_image", "batch_size", "checkpoint_steps",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("stage_1_epochs", "stage_2_epochs", "pictures_per_type"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("validation_share", "threshold_quantile"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        for name in ("defect_count", "defect_side", "defect_opacity", "defect_feather"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(
-                    f"{name} takes a least and a largest value, both positive; got {low} {high}"
-                )
-        if self.smoothing is not None and self.smoothing < 0:
-            raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
-        if not self.defect_sources:
-            raise ValueError("defect_sources is empty; name at least one, such as same")
-        if ("folder" in self.defect_sources) != (self.texture_folder is not None):
-            raise ValueError(
-                "the source folder and --texture-folder go together; got defect_sources "
-                f"{self.defect_sources} and texture_folder {self.texture_folder}"
-            )
+        check_settings(self)
 
     def loss_weights(self) -> tuple[float, float, float] | str:
         """What `AWSSIMLoss(weights=...)` takes: three numbers or the name of a category."""
@@ -202,10 +163,10 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """The inverse of `to_dict`; names it does not know are an error."""
+        """The inverse of `to_dict`; unknown names and values of another type are an error."""
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"expected settings of this version, got unknown {unknown}")
+            raise SettingError(f"expected settings of this version, got unknown {brief(unknown)}")
         values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         for key in ("data_root", "run_folder", "texture_folder"):
             if values.get(key) is not None:

@@ -20,7 +20,7 @@ from .model import Autoencoder, build_model, count_parameters
 from .picture_files import DataError
 from .report import write_report
 from .run_data import RunData, load_run_data
-from .run_folder import load_metrics, open_run_folder
+from .run_folder import find_run_folder, load_metrics, make_run_folder
 from .settings import PRESETS, Settings
 from .tables import category_table, format_scores
 from .training import adopt_stage, build_accelerator, train, training_seconds
@@ -40,11 +40,11 @@ def train_and_evaluate(settings: Settings, first_stage: Path | None = None) -> P
     `first_stage` is the folder of a run with the same first stage, which is then not repeated.
     """
     accelerator = build_accelerator(settings)
-    folder = open_together(settings, accelerator)
-    if (folder / "metrics.json").exists():
+    folder = find_together(settings, accelerator)
+    if (folder / "metrics.json").exists() and not settings.overwrite:
         accelerator.print(f"{folder} is complete; repeat it with --overwrite")
         return folder
-    data = load_data_together(settings, folder, accelerator)
+    data = load_data_and_make_folder(settings, folder, accelerator)
     model = train_network(data, settings, folder, accelerator, first_stage)
     choice = choose(model, data, settings)
     evaluate(model, choice, data, settings, folder, accelerator, training_seconds(folder))
@@ -81,10 +81,29 @@ def train_network(
     return model
 
 
-def open_together(settings: Settings, accelerator: Accelerator) -> Path:
-    """The main process makes the run's folder, the others are told where it is."""
-    folder = [open_run_folder(settings) if accelerator.is_main_process else None]
+def find_together(settings: Settings, accelerator: Accelerator) -> Path:
+    """The main process looks for the run's folder, the others are told where it is."""
+    folder = [find_run_folder(settings) if accelerator.is_main_process else None]
     return broadcast_object_list(folder)[0]
+
+
+def load_data_and_make_folder(
+    settings: Settings, folder: Path, accelerator: Accelerator, *, with_test: bool = True
+) -> RunData:
+    """Own pictures are checked first: a fault leaves no folder behind, and deletes no run."""
+    if settings.data_root is None:
+        # The demo's pictures are written into the run's folder.
+        make_together(settings, folder, accelerator)
+        return load_data_together(settings, folder, accelerator, with_test=with_test)
+    data = load_data_together(settings, folder, accelerator, with_test=with_test)
+    make_together(settings, folder, accelerator)
+    return data
+
+
+def make_together(settings: Settings, folder: Path, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        make_run_folder(settings, folder)
+    accelerator.wait_for_everyone()
 
 
 def load_data_together(

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .arms import stages_of
-from .checkpoint import load_weights
+from .checkpoint import load_weights, read_weights
 from .model import build_model
-from .run_folder import RunError, load_settings
+from .run_folder import RunError, load_settings, one_line
 from .scoring import Scorer, reconstruct_and_compare
 from .settings import Settings
 
@@ -57,6 +57,10 @@ def load_network(folder: Path, device: torch.device | str) -> nn.Module:
     settings = load_settings(folder)
     path = folder / f"stage_{len(stages_of(settings))}.safetensors"
     _check_finished(path)
+    # Without memory first: the settings of a stranger may name a network of any size.
+    with torch.device("meta"):
+        planned = build_model(settings)
+    read_weights(planned, path)
     model = build_model(settings)
     load_weights(model, path)
     return model.to(device).eval()
@@ -73,8 +77,8 @@ def _check_finished(path: Path) -> None:
 def _load_scorer(path: Path, size: int, device: torch.device | str) -> Scorer:
     try:
         scorer = Scorer.load(path, device)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged or not a run's scorer: {error}") from error
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged or not a run's scorer: {one_line(error)}") from error
     for part in scorer.parts:
         shape = tuple(scorer.normality.means[part].shape)
         if shape != (size, size):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from .checkpoint import (
     flatten_optimiser,
     load_checkpoint,
     load_weights,
+    named_below,
     read_tensors,
     remove_checkpoints,
     restore_optimiser,
@@ -29,7 +29,7 @@ from .checkpoint import (
 )
 from .patches import PatchStream, Share, clean_patches
 from .run_data import RunData
-from .run_folder import RunError, save_json, write_atomically
+from .run_folder import RunError, one_line, parse_json, save_json, write_atomically
 from .settings import Settings
 
 LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
@@ -54,6 +54,9 @@ class Progress:
     """steps x LOG_COLUMNS."""
     seconds: float
     """Of training, without those lost by an interruption."""
+
+
+START = Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
 
 
 def build_accelerator(settings: Settings) -> Accelerator:
@@ -132,7 +135,7 @@ def _train_stage(
     loss = StageLoss(stage, patches.steps_per_epoch).to(accelerator.device)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
     total = stage.epochs * patches.steps_per_epoch
-    progress = _continue_from_checkpoint(number, model, optimiser, folder, accelerator)
+    progress = _continue_from_checkpoint(number, model, optimiser, total, folder, accelerator)
     first, log, before = progress.steps, progress.log, progress.seconds
     started = time.perf_counter()
     for _ in range(first % patches.steps_per_epoch):
@@ -211,21 +214,34 @@ def _continue_from_checkpoint(
     number: int,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
+    total: int,
     folder: Path,
     accelerator: Accelerator,
 ) -> Progress:
+    """What the newest checkpoint of this stage says; the model and the optimiser are filled."""
     found = load_checkpoint(folder)
-    if found is None or found[1]["stage"] != number:
-        return Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
+    if found is None:
+        return START
     tensors, facts = found
-    prefix = "model."
-    model.load_state_dict(
-        {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-    )
-    restore_optimiser(optimiser, tensors)
-    if accelerator.scaler is not None:
-        accelerator.scaler.load_state_dict(facts["scaler"])
-    return Progress(facts["steps"], tensors["log"], facts["seconds"])
+    # A file that is whole may still be of another run, or of a stranger's making.
+    try:
+        if facts["stage"] != number:
+            return START
+        model.load_state_dict(named_below("model.", tensors))
+        restore_optimiser(optimiser, tensors)
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(facts["scaler"])
+        progress = Progress(facts["steps"], tensors["log"], float(facts["seconds"]))
+        if progress.log.shape != (progress.steps, len(LOG_COLUMNS)) or progress.steps > total:
+            raise ValueError(
+                f"{progress.steps} steps of {total}, and a log of {progress.log.shape}"
+            )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"the checkpoint in {folder} is not of this run ({one_line(error)}); start again with "
+            "--overwrite"
+        ) from error
+    return progress
 
 
 def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
@@ -240,8 +256,7 @@ def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any])
 def training_seconds(folder: Path) -> dict[str, float]:
     """Seconds of each stage trained in this folder; a stage taken from another run has none."""
     path = folder / "seconds.json"
-    seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-    return seconds
+    return parse_json(path.read_bytes(), path) if path.exists() else {}
 
 
 def _record_seconds(folder: Path, number: int, seconds: float) -> None:

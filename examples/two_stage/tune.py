@@ -19,7 +19,13 @@ import tyro
 from .evaluate import choose
 from .run_folder import save_json, write_atomically
 from .settings import Settings
-from .train import by_category, load_data_together, open_together, preset_of, train_network
+from .train import (
+    by_category,
+    find_together,
+    load_data_and_make_folder,
+    preset_of,
+    train_network,
+)
 from .training import build_accelerator
 
 Weights = tuple[float, float, float]
@@ -82,10 +88,10 @@ def tune(tuning: Tuning, folder: Path) -> str:
 def judge(settings: Settings) -> float:
     """Train one candidate and say how well it finds painted defects on held-out normals."""
     accelerator = build_accelerator(settings)
-    folder = open_together(settings, accelerator)
+    folder = find_together(settings, accelerator)
     result = folder / "choice.json"
-    if not result.exists():
-        data = load_data_together(settings, folder, accelerator, with_test=False)
+    if settings.overwrite or not result.exists():
+        data = load_data_and_make_folder(settings, folder, accelerator, with_test=False)
         model = train_network(data, settings, folder, accelerator)
         choice = choose(model, data, settings)
         if accelerator.is_main_process:

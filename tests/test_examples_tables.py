@@ -1,0 +1,66 @@
+"""Tables over several runs, the one of the terminal, and the paper's own figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from report_cases import NAMES, make_metrics, tables_in
+from two_stage import paper
+from two_stage.tables import MEASURES, ablation_table, category_table, format_scores, percent
+
+
+def run_of(arm: str, seed: int, auroc: float, category: str = "hazelnut") -> dict[str, Any]:
+    metrics = make_metrics(category, arm=arm, seed=seed)
+    metrics["scores"]["chosen"]["all"]["pixel_auroc"] = auroc
+    return metrics
+
+
+def test_ablation_has_mean_and_sample_deviation_over_seeds() -> None:
+    runs = [run_of("two-stage", seed, value) for seed, value in enumerate((0.90, 0.92, 0.97))]
+    table = tables_in(ablation_table([*runs, run_of("no-lpips", 0, 0.8)]))[0]
+    assert table[0][-1].strip() == "paper, hazelnut only"
+    two_stage, no_lpips = ([cell.strip() for cell in row] for row in table[2:])
+    assert two_stage[1:3] == ["3", "93.0 ± 3.6"]
+    assert two_stage[-1] == "98.89"
+    assert no_lpips[1:3] == ["1", "80.0"]
+    assert no_lpips[-1] == "-"
+
+
+def test_ablation_shows_a_dash_where_a_seed_lacks_the_figure() -> None:
+    runs = [run_of("aw-ssim", 0, 0.9), run_of("aw-ssim", 1, None)]
+    assert [cell.strip() for cell in tables_in(ablation_table(runs))[0][2][1:3]] == ["2", "-"]
+
+
+def test_ablation_refuses_several_categories() -> None:
+    with pytest.raises(ValueError, match="one category"):
+        ablation_table([run_of("aw-ssim", 0, 0.9), run_of("aw-ssim", 0, 0.9, "pill")])
+
+
+def test_category_table_has_the_difference_and_the_best_baseline() -> None:
+    runs = [run_of("two-stage", 0, 0.97, "pill"), run_of("two-stage", 0, 0.9, "a|b")]
+    metrics = runs[0]["scores"]
+    metrics["input only: gradient"]["all"]["pixel_auroc"] = 0.874
+    metrics["input only: distance to mean"]["all"]["pixel_auroc"] = 0.513
+    pill, other = ([cell.strip() for cell in row] for row in tables_in(category_table(runs))[0][2:])
+    assert pill[:6] == ["pill", "1", "13 / 7", "97.0", "95.64", "+1.36"]
+    assert pill[7] == "87.4"
+    assert other[0] == r"a\|b"
+    assert other[4:6] == ["-", "-"]
+
+
+def test_terminal_table_is_in_percent_and_aligned() -> None:
+    metrics = make_metrics()
+    metrics["scores"]["chosen"]["all"]["aupro"] = None
+    lines = format_scores(metrics).splitlines()
+    assert len(lines) == 1 + len(NAMES)
+    assert len({len(line) for line in lines}) == 1
+    row = next(line for line in lines if line.startswith("chosen"))
+    measures = metrics["scores"]["chosen"]["all"]
+    assert row.split()[1:] == [percent(measures[key]) for key in MEASURES]
+
+
+def test_paper_means_and_totals_agree_with_the_paper() -> None:
+    assert round(sum(paper.TABLE_1.values()) / 6, 2) == pytest.approx(paper.TABLE_1_MEAN, abs=0.011)
+    assert paper.TABLE_2["two-stage"] == paper.TABLE_1["hazelnut"]
+    assert sum(map(sum, paper.OFFICIAL_TEST_IMAGES.values())) == 714

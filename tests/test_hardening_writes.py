@@ -1,0 +1,130 @@
+"""Where the pipeline writes: into its own folders alone, whole files, nothing after an error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_examples_scripts import TINY
+from tiny_run import write_run
+from two_stage import evaluate_again, export, train, tune
+from two_stage.demo_dataset import write_demo_dataset
+from two_stage.picture_files import DataError
+from two_stage.run_folder import (
+    RunError,
+    find_run_folder,
+    make_run_folder,
+    write_atomically,
+)
+from two_stage.settings import Settings
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    return folder
+
+
+def assert_untouched(outside: Path) -> None:
+    assert [path.name for path in outside.iterdir()] == ["thesis.tex"]
+    assert (outside / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["file", "file.partial"])
+def test_a_file_is_written_beside_a_link_and_not_through_it(
+    name: str, outside: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).symlink_to(outside / "thesis.tex")
+    write_atomically(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert not (tmp_path / "file").is_symlink()
+    assert_untouched(outside)
+
+
+@pytest.mark.parametrize("name", ["pictures", "curves.png", "deep/er"])
+def test_a_run_does_not_go_on_in_a_folder_with_links(
+    name: str, outside: Path, tmp_path: Path
+) -> None:
+    settings = Settings(run_folder=tmp_path / "run")
+    make_run_folder(settings, find_run_folder(settings))
+    link = tmp_path / "run" / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(RunError, match=rf"got the link .*{name} to .*outside; remove it, or name"):
+        find_run_folder(settings)
+    # To delete a run is to delete its links, not what they lead to.
+    again = replace(settings, overwrite=True)
+    make_run_folder(again, find_run_folder(again))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["settings.yaml"]
+    assert_untouched(outside)
+
+
+def test_a_run_s_folder_may_itself_be_a_link(tmp_path: Path) -> None:
+    """Runs often lie on a larger disk; who names the link means where it leads."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    for overwrite in (False, False, True):
+        settings = Settings(run_folder=tmp_path / "run", overwrite=overwrite)
+        make_run_folder(settings, find_run_folder(settings))
+    assert (tmp_path / "run").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["settings.yaml"]
+
+
+@pytest.mark.parametrize("name", ["export", "evaluation", "demo_data"])
+def test_results_of_a_run_are_not_written_through_links(
+    name: str, outside: Path, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / name).symlink_to(outside)
+    for command in (
+        lambda: export.main(["--run", str(run), "--formats", "torch"]),
+        lambda: evaluate_again.main([str(run)]),
+    ):
+        with pytest.raises(RunError, match=f"got the link .*{name}"):
+            command()
+    assert_untouched(outside)
+
+
+@pytest.mark.parametrize("command", [export.main, evaluate_again.main])
+def test_nor_through_links_in_the_folder_that_is_named(
+    command: object, outside: Path, tmp_path: Path
+) -> None:
+    run, out = write_run(tmp_path / "run"), tmp_path / "out"
+    out.mkdir()
+    (out / "metadata.json.partial").symlink_to(outside / "thesis.tex")
+    arguments = [str(run)] if command is evaluate_again.main else ["--run", str(run)]
+    with pytest.raises(RunError, match=r"got the link .*metadata\.json\.partial"):
+        command([*arguments, "--out", str(out)])
+    assert_untouched(outside)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> tuple[str, ...]:
+    """The options of a run on data of which one picture is none."""
+    write_demo_dataset(tmp_path / "data", "brick", normals=6, test_normals=1, per_defect=1)
+    (tmp_path / "data/brick/train/good/001.png").write_bytes(b"no picture")
+    return ("--data-root", str(tmp_path / "data"), "--category", "brick", *TINY)
+
+
+def test_faulty_data_leaves_no_folder_behind(
+    faulty: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (faulty, (*faulty, "--run-folder", "named")):
+        for command in (train.main, tune.main):
+            with pytest.raises(DataError, match=r"001\.png is not a picture"):
+                command(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_faulty_data_deletes_no_earlier_run(faulty: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = Settings(run_folder=run)
+    make_run_folder(settings, find_run_folder(settings))
+    (run / "stage_1.safetensors").write_bytes(b"hours of training")
+    with pytest.raises(DataError, match=r"001\.png is not a picture"):
+        train.main([*faulty, "--run-folder", str(run), "--overwrite"])
+    assert (run / "stage_1.safetensors").read_bytes() == b"hours of training"

@@ -1,0 +1,16 @@
+"""Tests of the kernel are for the Triton that it needs; older torch brings an older one."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from aw_ssim.backends import triton_support
+
+
+def require_triton() -> ModuleType:
+    """Triton, or a skip of the test or the file that calls this."""
+    oldest = ".".join(map(str, triton_support.OLDEST))
+    reason = f"the kernel needs Triton {oldest}, which torch brings from 2.7 on, on Linux"
+    return pytest.importorskip("triton", minversion=oldest, reason=reason)
