@@ -55,14 +55,17 @@ def _loss(package: str, library: Any) -> Loss:
         case "pytorch-msssim":
             return lambda x, y: 1 - library.ssim(x, y, 1.0, win_size=WINDOW, win_sigma=SIGMA)
         case "kornia":
-            return lambda x, y: library.ssim_loss(x, y, WINDOW, max_val=1.0, padding="valid")
+            # Its loss is half of 1 - SSIM.
+            return lambda x, y: 2 * library.ssim_loss(x, y, WINDOW, max_val=1.0, padding="valid")
         case "piq":
             options = {"kernel_size": WINDOW, "kernel_sigma": SIGMA, "downsample": False}
             return lambda x, y: 1 - library.ssim(x, y, data_range=1.0, **options)
         case "torchmetrics":
             similarity = library.structural_similarity_index_measure
-            options = {"kernel_size": WINDOW, "sigma": SIGMA, "data_range": 1.0}
-            return lambda x, y: 1 - similarity(x, y, **options)
+            options = {"sigma": SIGMA, "data_range": 1.0, "return_full_image": True}
+            # It reflects the borders and has a window for every pixel; those inside are "valid".
+            inner = (..., *2 * [slice(WINDOW // 2, -(WINDOW // 2))])
+            return lambda x, y: 1 - similarity(x, y, **options)[1][inner].mean()
         case "monai":
             loss: Loss = library.SSIMLoss(2, 1.0, win_size=WINDOW, kernel_sigma=SIGMA)
             return loss
