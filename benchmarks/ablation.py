@@ -108,7 +108,7 @@ def train(
             group["lr"] = learning_rate(settings.learning_rate, step, settings.steps)
         value = loss(model(batch), batch)
         if not value.isfinite():
-            raise FloatingPointError(f"the loss is {float(value)} at step {step}")
+            raise FloatingPointError(f"the loss is {value.item()} at step {step}")
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aw_ssim import AWSSIMLoss, SSIMLoss
 from aw_ssim.backends import BACKENDS, choose_backend
-from benchmarks.common import interleaved_times, machine, peak_memory, save
+from benchmarks.common import interleaved_times, machine, peak_memory, save, with_speedup
 from benchmarks.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
 
 SHAPES = {
@@ -81,11 +81,9 @@ def measure(
     }
     case: dict[str, Any] = {"shape": list(shape), "dtype": str(dtype), "failed": failed}
     case["milliseconds"] = {
-        name: interleaved_times(runs, ROUNDS[device], device) for name, runs in passes.items()
+        name: with_speedup(interleaved_times(runs, ROUNDS[device], device), BASELINE)
+        for name, runs in passes.items()
     }
-    for rows in case["milliseconds"].values():
-        for row in rows.values():
-            row["speedup"] = round(rows[BASELINE]["median"] / row["median"], 2)
     if device != "cpu":
         case["peak_bytes_per_element"] = {
             name: round(peak_memory(run, device) / x.numel(), 1)
