@@ -46,7 +46,7 @@ METRICS = ("psnr", "ssim", "lpips", *(f"{r} {m}" for r in RESIDUALS for m in ("a
 class Settings:
     textures: tuple[str, ...] = tuple(TEXTURES)
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 300
+    steps: int = 200
     batch_size: int = 4
     learning_rate: float = 1e-3
     """Of Adam at the start; falls to 0 along a cosine."""
