@@ -127,8 +127,8 @@ def where_we_lose(results: Json) -> str:
     lost = sum(pair.lost() for pair in found)
     return (
         f"Of {len(found)} comparisons of one of our losses with another library's, {lost} go to "
-        "the other by more than a tenth (time, memory, error). Most of them by far are those of "
-        "backends asked for by name, if they are not what `auto` takes:\n\n"
+        "the other by more than a tenth (time, memory, error). A backend is named where it is not "
+        "what `auto` takes, and for errors always:\n\n"
         f"{lost_table(found)}\n"
         "Trained with AW-SSIM, the network of the ablation is not the best in\n\n"
         f"{lost_metrics(results['ablation'])}"

@@ -17,10 +17,11 @@ from benchmarks.common import interleaved_times, machine, save, with_speedup
 from benchmarks.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
 from benchmarks.speed import SEED, forward_backward, running_backends
 
-# Beside the baseline the two fastest of the others in results/speed.json.
+# Beside the baseline a plain one and a compiled one.
 CONTESTANTS = (BASELINE, "monai", "frame-analytics")
 ROUNDS = 7
-WARM_UP_ROUNDS = 1
+# frame-analytics compiles itself for every shape and window.
+WARM_UP_ROUNDS = 2
 # What varies, and the shape and window at each of its values.
 SWEEPS: dict[str, dict[int, tuple[tuple[int, ...], int]]] = {
     "image side": {side: ((1, 1, side, side), WINDOW) for side in (64, 128, 256, 512, 1024, 2048)},

@@ -130,6 +130,13 @@ def test_contestants_take_turns() -> None:
     assert list(times) == ["a", "b"]
 
 
+def test_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1000.0, 1.0, 2.0, 3.0])
+    monkeypatch.setattr(common, "_milliseconds", lambda run: next(times))
+    row = common.interleaved_times({"a": lambda: None}, 3, warm_up=1)["a"]
+    assert row == {"median": 2.0, "low": 1.5, "high": 2.5}
+
+
 def test_speedup_is_of_medians() -> None:
     rows = common.with_speedup({"a": {"median": 3.0}, "b": {"median": 2.0}}, "a")
     assert [row["speedup"] for row in rows.values()] == [1.0, 1.5]
