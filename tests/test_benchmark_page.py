@@ -64,7 +64,7 @@ def test_nan_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_prose_of_the_readme() -> None:
     """The two figures outside of the generated section."""
     text = " ".join(README.read_text(encoding="utf-8").split())
-    (error,) = re.findall(r"leave structure wrong by up to ([\d.]+)", text)
+    (error,) = re.findall(r"leaves structure wrong by up to ([\d.]+)", text)
     rows = RESULTS_NOW["accuracy"]["components"]["flat 0.7, and camera"]
     assert float(error) == round(rows["textbook moments"]["structure"], 2)
     (kept,) = re.findall(r"nothing for the backward pass but the gradient \((\d+) bytes", text)
