@@ -1,21 +1,29 @@
-"""Error of structure and of AW-SSIM's gradient in float32, on ordinary and hard images.
+"""Errors against float64, on ordinary and hard images.
 
-The reference is the library's own definition in float64, which the tests hold against an
-independent oracle. Beside our backends stands the textbook way, variances as E[x^2] - E[x]^2, with
-the same smooth product; other libraries do not compute the terms apart. Run
-``python -m benchmarks.accuracy``; it writes ``results/accuracy.json``.
+Components: the structure map and AW-SSIM's gradient in float32, beside the textbook way, variances
+as E[x^2] - E[x]^2, with the same smooth product; other libraries do not compute the terms apart.
+
+Losses: value and gradient of every library's SSIM and of both our losses, in four dtypes. The
+truth is ``tests/oracle.py``, which shares no code with the library, on the images as rounded to
+the dtype: of standard SSIM for SSIM, of equal weights for AW-SSIM. The float64 column shows how
+far a library's *definition* is from the common one; what the others have beyond it is rounding.
+
+Run ``python -m benchmarks.accuracy``; it writes ``results/accuracy.json``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import skimage.data
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aw_ssim import ssim_components
+from aw_ssim import AWSSIMLoss, SSIMLoss, ssim_components
 from aw_ssim.gaussian_window import gaussian_window
 from aw_ssim.local_terms import (
     Constants,
@@ -25,11 +33,22 @@ from aw_ssim.local_terms import (
     structure_shortfall,
 )
 from benchmarks.common import machine, save
+from benchmarks.peers import SIGMA, WINDOW, Loss, peer_versions, peers
+from benchmarks.speed import running_backends
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import oracle
 
 CONSTANTS = Constants(0.01**2, 0.03**2)
 SEED = 0
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+# Of the losses' images: the oracle unfolds every window, and is asked often.
+SIDE = 128
+# Weights as the oracle takes them; None is the product, standard SSIM.
+KINDS = {"SSIM": None, "AW-SSIM": (1.0, 1.0, 1.0)}
 
 Components = Callable[[Tensor, Tensor], Sequence[Tensor]]
+Truth = tuple[float, Tensor]
 
 
 def cases() -> dict[str, tuple[Tensor, Tensor]]:
@@ -38,13 +57,11 @@ def cases() -> dict[str, tuple[Tensor, Tensor]]:
     camera = torch.from_numpy(skimage.data.camera()[100:356, 100:356].copy())[None, None] / 255
     noise = torch.randn(camera.shape, generator=generator)
     other = torch.randn(camera.shape, generator=generator)
+    noisy = (camera + 0.05 * noise).clamp(0, 1)
     bright, brighter = 0.9 + 0.001 * noise, 0.9 + 0.00002 * noise
     return {
-        "camera, and it with noise of 0.05": (camera, camera + 0.05 * noise),
-        "the same, clipped to [0.3, 0.6]": (
-            camera.clamp(0.3, 0.6),
-            (camera + 0.05 * noise).clamp(0.3, 0.6),
-        ),
+        "camera, and it with noise of 0.05": (camera, noisy),
+        "the same, clipped to [0.3, 0.6]": (camera.clamp(0.3, 0.6), noisy.clamp(0.3, 0.6)),
         "flat 0.7, and camera": (torch.full_like(camera, 0.7), camera),
         "mean 0.9, std 0.001, independent": (bright, 0.9 + 0.001 * other),
         "mean 0.9, std 0.00002, and it plus 0.0001": (brighter, brighter + 1e-4),
@@ -54,7 +71,7 @@ def cases() -> dict[str, tuple[Tensor, Tensor]]:
 
 def textbook_components(x: Tensor, y: Tensor) -> list[Tensor]:
     """Luminance, contrast and structure from raw moments, E[x^2] - E[x]^2."""
-    taps = gaussian_window(11, 1.5)
+    taps = gaussian_window(WINDOW, SIGMA)
 
     def mean(image: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(image, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
@@ -69,29 +86,30 @@ def textbook_components(x: Tensor, y: Tensor) -> list[Tensor]:
     return [1 - shortfall(stats, CONSTANTS) for shortfall in shortfalls]
 
 
-def contestants() -> dict[str, Components]:
-    return {
-        "textbook moments": textbook_components,
-        "aw_ssim, torch": lambda x, y: ssim_components(x, y, backend="torch"),
-        "aw_ssim, analytic": lambda x, y: ssim_components(x, y, backend="analytic"),
-    }
+def components(backend: str) -> Components:
+    return lambda x, y: ssim_components(x, y, backend=backend)
 
 
-def structure_and_gradient(components: Components, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def structure_and_gradient(terms: Components, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The structure map, and the gradient of AW-SSIM with equal weights, summed, to `x`."""
     x = x.detach().requires_grad_()
-    luminance, contrast, structure = components(x, y)
+    luminance, contrast, structure = terms(x, y)
     (gradient,) = torch.autograd.grad((luminance + contrast + structure).sum() / 3, x)
     return structure.detach().double(), gradient.double()
 
 
-def errors(x: Tensor, y: Tensor) -> dict[str, dict[str, float]]:
-    """Largest error of the structure map, and of the gradient over the true gradient's maximum."""
-    definition = contestants()["aw_ssim, torch"]
-    structure, gradient = structure_and_gradient(definition, x.double(), y.double())
+def component_errors(x: Tensor, y: Tensor) -> dict[str, dict[str, float]]:
+    """Largest error of the structure map, and of the gradient over the true gradient's maximum.
+
+    The truth is the library's definition in float64, which the tests hold against the oracle.
+    """
+    structure, gradient = structure_and_gradient(components("torch"), x.double(), y.double())
+    contestants = {"textbook moments": textbook_components} | {
+        f"aw_ssim, {backend}": components(backend) for backend in running_backends("cpu")
+    }
     table = {}
-    for name, components in contestants().items():
-        own_structure, own_gradient = structure_and_gradient(components, x, y)
+    for name, terms in contestants.items():
+        own_structure, own_gradient = structure_and_gradient(terms, x, y)
         table[name] = {
             "structure": float((own_structure - structure).abs().max()),
             "gradient": float((own_gradient - gradient).abs().max() / gradient.abs().max()),
@@ -99,14 +117,81 @@ def errors(x: Tensor, y: Tensor) -> dict[str, dict[str, float]]:
     return table
 
 
+def losses() -> dict[str, tuple[Loss, str]]:
+    """Every library's loss, ours through each backend, and the kind of truth it is held to."""
+    table: dict[str, tuple[Loss, str]] = {name: (loss, "SSIM") for name, loss in peers()[0].items()}
+    for backend in running_backends("cpu"):
+        table[f"aw_ssim SSIMLoss, {backend}"] = SSIMLoss(backend=backend), "SSIM"
+    for backend in running_backends("cpu"):
+        table[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend), "AW-SSIM"
+    return table
+
+
+def truths(x: Tensor, y: Tensor) -> dict[str, Truth]:
+    """Value of each kind of loss and its gradient to `x`, both in float64."""
+    x = x.double().requires_grad_()
+    maps = oracle.windows(x, y, window_size=WINDOW, sigma=SIGMA)
+    values = {kind: 1 - maps.similarity(weights).mean() for kind, weights in KINDS.items()}
+    return {
+        kind: (value.item(), torch.autograd.grad(value, x, retain_graph=True)[0])
+        for kind, value in values.items()
+    }
+
+
+def loss_error(loss: Loss, x: Tensor, y: Tensor, truth: Truth) -> dict[str, Any]:
+    """Of the value, and the gradient's largest over the true one's maximum; or why there is none.
+
+    The gradient of equal images is 0, and so has no relative error.
+    """
+    value, gradient = truth
+    prediction = x.detach().requires_grad_()
+    try:
+        own = loss(prediction, y)
+        own_gradient = torch.autograd.grad(own, prediction)[0].double()
+    # What another library raises for a dtype that it does not take is its own affair.
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+    if not (own.isfinite() and own_gradient.isfinite().all()):
+        return {"failed": "NaN or infinity in the loss or its gradient"}
+    largest = float((own_gradient - gradient).abs().max())
+    relative = None if torch.equal(x, y) else largest / float(gradient.abs().max())
+    return {"value": abs(own.item() - value), "gradient": relative}
+
+
+def loss_errors(x: Tensor, y: Tensor) -> dict[str, dict[str, dict[str, Any]]]:
+    """By dtype and contestant."""
+    table = {}
+    for dtype in DTYPES:
+        own_x, own_y = (image[..., :SIDE, :SIDE].to(dtype) for image in (x, y))
+        truth = truths(own_x, own_y)
+        table[str(dtype)] = {
+            name: loss_error(loss, own_x, own_y, truth[kind])
+            for name, (loss, kind) in losses().items()
+        }
+    return table
+
+
 def main() -> None:
-    table = {name: errors(*images) for name, images in cases().items()}
-    for name, rows in table.items():
-        print(f"\n{name}: error of structure, error of the gradient over its maximum")
+    of_components = {name: component_errors(*images) for name, images in cases().items()}
+    for name, rows in of_components.items():
+        print(f"\n{name}, components: error of structure, of the gradient over its maximum")
         for contestant, row in rows.items():
-            print(f"  {contestant:20} {row['structure']:10.1e} {row['gradient']:10.1e}")
-    settings = {"dtype": "float32", "sigma": 1.5, "seed": SEED}
-    print(f"\nwritten: {save('accuracy', {'machine': machine(), **settings, 'cases': table})}")
+            print(f"  {contestant:30} {row['structure']:10.1e} {row['gradient']:10.1e}")
+    of_losses = {name: loss_errors(*images) for name, images in cases().items()}
+    for name, by_dtype in of_losses.items():
+        for dtype, table in by_dtype.items():
+            print(f"\n{name}, {dtype}: error of the loss, of the gradient over its maximum")
+            for contestant, row in table.items():
+                print(f"  {contestant:30} {row}")
+    results = {
+        "machine": machine(),
+        "packages": peer_versions(peers()[0]),
+        "auto": running_backends("cpu")[0],
+        "settings": {"window": WINDOW, "sigma": SIGMA, "seed": SEED},
+        "components": of_components,
+        "losses": of_losses,
+    }
+    print(f"\nwritten: {save('accuracy', results)}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ WARM_UP_ROUNDS = 3
 
 
 def interleaved_times(
-    contestants: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu"
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: str = "cpu",
+    warm_up: int = WARM_UP_ROUNDS,
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of each contestant, all of them once in every round.
 
@@ -27,10 +30,10 @@ def interleaved_times(
     """
     milliseconds = _milliseconds if device == "cpu" else _gpu_milliseconds
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for round_number in range(rounds + WARM_UP_ROUNDS):
+    for round_number in range(warm_up + rounds):
         for name, run in contestants.items():
             elapsed = milliseconds(run)
-            if round_number >= WARM_UP_ROUNDS:
+            if round_number >= warm_up:
                 times[name].append(elapsed)
     return {name: _quartiles(values) for name, values in times.items()}
 
@@ -63,8 +66,19 @@ def peak_memory(run: Callable[[], object], device: str) -> int:
 
 
 def _quartiles(values: list[float]) -> dict[str, float]:
-    low, median, high = statistics.quantiles(values, n=4)
+    # Inclusive: of few rounds the other method goes beyond the least and greatest.
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": round(median, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def with_speedup(
+    times: Mapping[str, Mapping[str, float]], baseline: str
+) -> dict[str, dict[str, float]]:
+    """The same rows, each with how many times faster than the baseline of the same run it is."""
+    return {
+        name: {**row, "speedup": round(times[baseline]["median"] / row["median"], 2)}
+        for name, row in times.items()
+    }
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -93,8 +107,13 @@ def versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages}
 
 
+def load(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
 def save(name: str, content: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path

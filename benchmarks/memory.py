@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.common import machine, save
 from benchmarks.peers import BASELINE, Loss, peer_versions, peers
-from benchmarks.speed import SEED, SHAPES, forward_backward, ours
+from benchmarks.speed import SEED, SHAPES, forward_backward, ours, running_backends
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SETTING = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -86,6 +86,7 @@ def main() -> None:
         "packages": peer_versions(theirs),
         "absent": absent,
         "baseline": BASELINE,
+        "auto": running_backends("cpu")[0],
         "settings": {"dtype": "float32", "seed": SEED, **SETTING},
         "cases": [measure(losses, shape) for shape in SHAPES["cpu"]],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -29,18 +29,21 @@ MODULES = {
 GPU_ONLY = ("fussim", "fused-ssim")
 
 
-def peers(device: str = "cpu") -> tuple[dict[str, Loss], dict[str, str]]:
+def peers(
+    device: str = "cpu", window: int = WINDOW, packages: Sequence[str] = tuple(MODULES)
+) -> tuple[dict[str, Loss], dict[str, str]]:
     """The losses that can be had here, and why the others cannot."""
     losses: dict[str, Loss] = {}
     absent: dict[str, str] = {}
-    for package, module in MODULES.items():
+    for package in packages:
         if package in GPU_ONLY and torch.device(device).type == "cpu":
             absent[package] = "runs on a GPU alone"
             continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                losses[package] = _loss(package, importlib.import_module(module))
+                library = importlib.import_module(MODULES[package])
+            losses[package] = _loss(package, library, window)
         except ImportError as error:
             absent[package] = str(error).splitlines()[0]
     return losses, absent
@@ -50,24 +53,28 @@ def peer_versions(losses: dict[str, Loss]) -> dict[str, str]:
     return {package: version(package) for package in losses if package in MODULES}
 
 
-def _loss(package: str, library: Any) -> Loss:
+def _loss(package: str, library: Any, window: int) -> Loss:
     match package:
         case "pytorch-msssim":
-            return lambda x, y: 1 - library.ssim(x, y, 1.0, win_size=WINDOW, win_sigma=SIGMA)
+            return lambda x, y: 1 - library.ssim(x, y, 1.0, win_size=window, win_sigma=SIGMA)
         case "kornia":
-            return lambda x, y: library.ssim_loss(x, y, WINDOW, max_val=1.0, padding="valid")
+            # Its loss is half of 1 - SSIM.
+            return lambda x, y: 2 * library.ssim_loss(x, y, window, max_val=1.0, padding="valid")
         case "piq":
-            options = {"kernel_size": WINDOW, "kernel_sigma": SIGMA, "downsample": False}
+            options = {"kernel_size": window, "kernel_sigma": SIGMA, "downsample": False}
             return lambda x, y: 1 - library.ssim(x, y, data_range=1.0, **options)
         case "torchmetrics":
             similarity = library.structural_similarity_index_measure
-            options = {"kernel_size": WINDOW, "sigma": SIGMA, "data_range": 1.0}
-            return lambda x, y: 1 - similarity(x, y, **options)
+            # The size of its window follows from sigma: 11 taps, whatever else is asked for.
+            options = {"sigma": SIGMA, "data_range": 1.0, "return_full_image": True}
+            # It reflects the borders and has a window for every pixel; those inside are "valid".
+            inner = (..., *2 * [slice(window // 2, -(window // 2))])
+            return lambda x, y: 1 - similarity(x, y, **options)[1][inner].mean()
         case "monai":
-            loss: Loss = library.SSIMLoss(2, 1.0, win_size=WINDOW, kernel_sigma=SIGMA)
+            loss: Loss = library.SSIMLoss(2, 1.0, win_size=window, kernel_sigma=SIGMA)
             return loss
         case "frame-analytics":
-            options = {"data_range": 1.0, "win_size": WINDOW, "sigma": SIGMA}
+            options = {"data_range": 1.0, "win_size": window, "sigma": SIGMA}
             return lambda x, y: 1 - library.ssim(x, y, **options)
         case _:
             return lambda x, y: 1 - library.fused_ssim(x, y, padding="valid")

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from aw_ssim import AWSSIMLoss, SSIMLoss
 from aw_ssim.backends import BACKENDS, choose_backend
-from benchmarks.common import interleaved_times, machine, peak_memory, save
-from benchmarks.peers import BASELINE, Loss, peer_versions, peers
+from benchmarks.common import interleaved_times, machine, peak_memory, save, with_speedup
+from benchmarks.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
 
 SHAPES = {
     "cpu": ((16, 3, 128, 128), (2, 3, 512, 512), (1, 1, 1024, 1024)),
@@ -31,18 +31,25 @@ SEED = 0
 BYTES_PER_ELEMENT = 20
 
 
-def ours(device: str) -> dict[str, Loss]:
-    """Both losses as they come, and AW-SSIM through each backend that runs here."""
+def running_backends(device: str) -> list[str]:
+    """Those that run here, first the one that ``auto`` takes."""
     image = torch.zeros(1, 1, 11, 11, device=device)
-    losses: dict[str, Loss] = {"aw_ssim SSIMLoss": SSIMLoss(), "aw_ssim AWSSIMLoss": AWSSIMLoss()}
-    taken = choose_backend("auto", image, image, 1.5).name
+    running = [choose_backend("auto", image, image, 1.5).name]
     for backend in BACKENDS[1:]:
         try:
             choose_backend(backend, image, image, 1.5)
         except ValueError:
             continue
-        if backend != taken:
-            losses[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend)
+        if backend not in running:
+            running.append(backend)
+    return running
+
+
+def ours(device: str) -> dict[str, Loss]:
+    """Both losses as they come, and AW-SSIM through each other backend that runs here."""
+    losses: dict[str, Loss] = {"aw_ssim SSIMLoss": SSIMLoss(), "aw_ssim AWSSIMLoss": AWSSIMLoss()}
+    for backend in running_backends(device)[1:]:
+        losses[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend)
     return losses
 
 
@@ -74,11 +81,9 @@ def measure(
     }
     case: dict[str, Any] = {"shape": list(shape), "dtype": str(dtype), "failed": failed}
     case["milliseconds"] = {
-        name: interleaved_times(runs, ROUNDS[device], device) for name, runs in passes.items()
+        name: with_speedup(interleaved_times(runs, ROUNDS[device], device), BASELINE)
+        for name, runs in passes.items()
     }
-    for rows in case["milliseconds"].values():
-        for row in rows.values():
-            row["speedup"] = round(rows[BASELINE]["median"] / row["median"], 2)
     if device != "cpu":
         case["peak_bytes_per_element"] = {
             name: round(peak_memory(run, device) / x.numel(), 1)
@@ -123,8 +128,9 @@ def main() -> None:
         "machine": machine(device),
         "packages": peer_versions(theirs),
         "absent": absent,
-        "settings": {"rounds": ROUNDS[device], "seed": SEED},
+        "settings": {"rounds": ROUNDS[device], "seed": SEED, "window": WINDOW, "sigma": SIGMA},
         "baseline": BASELINE,
+        "auto": running_backends(device)[0],
         "cases": [
             measure(losses, shape, dtype, device)
             for dtype in DTYPES[device]

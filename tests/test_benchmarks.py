@@ -1,0 +1,147 @@
+"""The benchmarks' own arithmetic, at tiny settings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+pytest.importorskip("lpips", reason="LPIPS comes with the offline extra")
+pytest.importorskip("skimage", reason="scikit-image comes with the examples extra")
+
+from benchmarks import ablation, accuracy, common, page, peers, scaling, speed
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[dict[str, Any]]:
+    tiny = ablation.Settings(
+        textures=("brick",), seeds=(0,), steps=2, batch_size=2, width=4,
+        normals=4, test_normals=1, per_defect=1,
+    )  # fmt: skip
+    return ablation.measure(tiny)
+
+
+def test_ablation_has_all_metrics_of_every_loss(runs: list[dict[str, Any]]) -> None:
+    assert [run["loss"] for run in runs] == list(ablation.losses())
+    for run in runs:
+        assert tuple(run["metrics"]) == ablation.METRICS
+        assert all(math.isfinite(value) for value in run["metrics"].values())
+
+
+def test_ablation_trains_with_different_losses(runs: list[dict[str, Any]]) -> None:
+    assert len({run["metrics"]["psnr"] for run in runs}) == len(runs)
+
+
+def test_ablation_gives_every_loss_the_same_batches() -> None:
+    pictures = torch.rand(6, 1, 4, 4)
+    settings = ablation.Settings(steps=3)
+    first, second = (list(ablation.batches(pictures, 1, settings)) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_a_training_that_breaks_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"broken": lambda x, y: (x - y).sum() * float("nan")}
+    monkeypatch.setattr(ablation, "losses", lambda: broken)
+    settings = ablation.Settings(
+        textures=("brick",), seeds=(0,), steps=1, width=4, normals=4, test_normals=1, per_defect=1
+    )
+    (run,) = ablation.measure(settings)
+    assert "nan at step 0" in run["failed"]
+    assert "metrics" not in run
+
+
+def pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(1, 1, 24, 24, generator=generator) for _ in range(2))  # type: ignore
+
+
+# frame-analytics compiles itself for half a minute; the test of the results holds it.
+@pytest.mark.parametrize("package", [name for name in peers.MODULES if name != "frame-analytics"])
+def test_other_libraries_have_the_common_definition(package: str) -> None:
+    theirs, absent = peers.peers(packages=[package])
+    if package in absent:
+        pytest.skip(f"{package}: {absent[package]}")
+    x, y = (image.double() for image in pair())
+    row = accuracy.loss_error(theirs[package], x, y, accuracy.truths(x, y)["SSIM"])
+    # Some round their window or everything to float32.
+    assert row["value"] < 1e-5
+    assert row["gradient"] < 1e-3
+
+
+def test_our_losses_have_their_truths() -> None:
+    x, y = pair()
+    truth = accuracy.truths(x, y)
+    ours = {n: entry for n, entry in accuracy.losses().items() if n.startswith("aw_ssim")}
+    assert len(ours) == 2 * len(speed.running_backends("cpu"))
+    for loss, kind in ours.values():
+        row = accuracy.loss_error(loss, x, y, truth[kind])
+        assert row["value"] < 1e-6
+        assert row["gradient"] < 1e-5
+    other = accuracy.loss_error(ours["aw_ssim SSIMLoss, torch"][0], x, y, truth["AW-SSIM"])
+    assert other["gradient"] > 1e-2
+
+
+def test_failures_are_recorded() -> None:
+    x, y = pair()
+    truth = accuracy.truths(x, y)["SSIM"]
+
+    def raising(x: Tensor, y: Tensor) -> Tensor:
+        raise RuntimeError("no such dtype\nand more")
+
+    assert accuracy.loss_error(raising, x, y, truth) == {"failed": "RuntimeError: no such dtype"}
+    nan = accuracy.loss_error(lambda x, y: (x - y).sum() * float("nan"), x, y, truth)
+    assert nan["failed"].startswith("NaN")
+    assert accuracy.loss_error(lambda x, y: (x - y).square().sum(), x, x, truth)["gradient"] is None
+
+
+def test_scaling_varies_one_thing_at_a_time() -> None:
+    place = {"channels": 1, "batch": 0}
+    for sweep, points in scaling.SWEEPS.items():
+        for value, (shape, window) in points.items():
+            if sweep in place:
+                assert shape[place[sweep]] == value
+            assert value == (window if sweep == "window" else shape[place.get(sweep, 2)])
+        fixed = {
+            (tuple(n for axis, n in enumerate(shape) if axis != place.get(sweep)), window)
+            for shape, window in points.values()
+        }
+        assert len(fixed) == (1 if sweep in place else len(points))
+
+
+def test_scaling_measures_each_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "CONTESTANTS", (peers.BASELINE,))
+    case = scaling.measure((1, 1, 40, 40), 7, rounds=2)
+    rows = case["milliseconds"]
+    assert list(rows)[:3] == [peers.BASELINE, "aw_ssim SSIMLoss", "aw_ssim AWSSIMLoss"]
+    assert all(0 < row["low"] <= row["median"] <= row["high"] for row in rows.values())
+    assert rows[peers.BASELINE]["speedup"] == 1
+
+
+def test_contestants_take_turns() -> None:
+    calls: list[str] = []
+    runs = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = common.interleaved_times(runs, 2, warm_up=1)
+    assert "".join(calls) == "ababab"
+    assert list(times) == ["a", "b"]
+
+
+def test_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1000.0, 1.0, 2.0, 3.0])
+    monkeypatch.setattr(common, "_milliseconds", lambda run: next(times))
+    row = common.interleaved_times({"a": lambda: None}, 3, warm_up=1)["a"]
+    assert row == {"median": 2.0, "low": 1.5, "high": 2.5}
+
+
+def test_speedup_is_of_medians() -> None:
+    rows = common.with_speedup({"a": {"median": 3.0}, "b": {"median": 2.0}}, "a")
+    assert [row["speedup"] for row in rows.values()] == [1.0, 1.5]
+
+
+def test_every_benchmark_of_the_page_is_a_module() -> None:
+    folder = Path(page.__file__).parent
+    assert [name for name in page.FILES if not (folder / f"{name}.py").exists()] == []
