@@ -78,6 +78,13 @@ def _speed(results: Json) -> str:
         _picture("speed", "Time of forward and backward pass of each loss, with quartiles"),
         *(tables.speed(results, name) for name in ("forward", "forward + backward")),
     ]
+    seconds = results.get("first_call_seconds")
+    if seconds:
+        parts.append(
+            "A machine's first call of the `numba` backend compiles its kernel: "
+            f"{seconds['compiled']:.0f} s. Each later process reads it from the disk at its first "
+            f"call: {seconds['read']:.1f} s, the import of numba included.\n"
+        )
     return "\n".join(parts)
 
 

@@ -9,6 +9,10 @@ adds peak memory and the throughput beside that of a copy, and writes ``results/
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 from typing import Any
 
 import torch
@@ -29,6 +33,13 @@ SEED = 0
 # What a fused loss has to move for one float32 element: two images read by the forward pass, and
 # again by a backward pass that writes one gradient.
 BYTES_PER_ELEMENT = 20
+FIRST_CALL = """
+import time, torch, aw_ssim
+x = torch.rand(1, 1, 32, 32, requires_grad=True)
+start = time.perf_counter()
+aw_ssim.AWSSIMLoss(backend="numba")(x, x.detach()).backward()
+print(time.perf_counter() - start)
+"""
 
 
 def running_backends(device: str) -> list[str]:
@@ -106,6 +117,18 @@ def throughput(case: dict[str, Any], x: Tensor) -> dict[str, float]:
     }
 
 
+def first_calls() -> dict[str, float]:
+    """Seconds of a process's first loss with the numba kernel: compiled, and read from the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", FIRST_CALL]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        seconds = [
+            float(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+            for _ in range(2)
+        ]
+    return {"compiled": round(seconds[0], 1), "read": round(seconds[1], 1)}
+
+
 def show(case: dict[str, Any]) -> None:
     for name, rows in case["milliseconds"].items():
         title = f"{'x'.join(map(str, case['shape']))}, {case['dtype']}, {name}"
@@ -137,6 +160,9 @@ def main() -> None:
             for shape in SHAPES[device]
         ],
     }
+    if "numba" in running_backends(device):
+        results["first_call_seconds"] = first_calls()
+        print(f"first call with numba, seconds: {results['first_call_seconds']}")
     print(f"\nwritten: {save('speed' if device == 'cpu' else f'speed_{device}', results)}")
 
 
