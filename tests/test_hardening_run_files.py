@@ -188,7 +188,12 @@ CHECKPOINTS: dict[str, tuple[dict[str, object], Tensors]] = {
     "steps that are no number": ({"stage": 1, "steps": "4", "seconds": 1}, {"log": torch.ones(4)}),
     "an optimiser of another shape": (
         {"stage": 1, "steps": 0, "seconds": 0.0},
-        {"log": torch.zeros(0, 5), "optimiser.0.exp_avg": torch.ones(2)},
+        {
+            "log": torch.zeros(0, 5),
+            "optimiser.0.step": torch.tensor(1.0),
+            "optimiser.0.exp_avg": torch.ones(2),
+            "optimiser.0.exp_avg_sq": torch.ones(2),
+        },
     ),
     "an optimiser without numbers": ({"stage": 1}, {"optimiser.a.b.c": torch.ones(2)}),
 }  # fmt: skip
