@@ -116,6 +116,7 @@ def test_lpips_is_copied_with_its_frozen_weights(way: str, tmp_path: Path) -> No
     step(module, 2)
     twin = COPIES[way](module)
     assert list(twin.parameters()) == []
+    assert list(twin.state_dict()) == ["structural.sigma.steps"]
     assert not twin.train().perceptual.training
     assert_equal(results(twin), results(module))
     torch.save(module.state_dict(), tmp_path / "state.pt")

@@ -186,7 +186,15 @@ CHECKPOINTS: dict[str, tuple[dict[str, object], Tensors]] = {
     ),
     "fewer than no steps": ({"stage": 1, "steps": -1, "seconds": 1.0}, {"log": torch.zeros(0, 5)}),
     "steps that are no number": ({"stage": 1, "steps": "4", "seconds": 1}, {"log": torch.ones(4)}),
-    "an optimiser of another shape": ({"stage": 1}, {"optimiser.0.exp_avg": torch.ones(2)}),
+    "an optimiser of another shape": (
+        {"stage": 1, "steps": 0, "seconds": 0.0},
+        {
+            "log": torch.zeros(0, 5),
+            "optimiser.0.step": torch.tensor(1.0),
+            "optimiser.0.exp_avg": torch.ones(2),
+            "optimiser.0.exp_avg_sq": torch.ones(2),
+        },
+    ),
     "an optimiser without numbers": ({"stage": 1}, {"optimiser.a.b.c": torch.ones(2)}),
 }  # fmt: skip
 
