@@ -27,6 +27,9 @@ def dissimilarity_sums(
 ) -> Tensor:
     """The loss map of each image summed: shape (N,)."""
     need_x, need_y = _needed(x), _needed(y)
+    if torch.compiler.is_compiling() and not (need_x or need_y):
+        # Torch 2.4 cannot trace a function that nothing is to be differentiated by.
+        return _DissimilaritySums.forward(x, y, taps, mask, settings, False, False)[0]
     # torch.compile refuses a function with a jvp, even one that only raises.
     function = _DissimilaritySums if torch.compiler.is_compiling() else _EagerDissimilaritySums
     result: Tensor = function.apply(x, y, taps, mask, settings, need_x, need_y)[0]
@@ -37,6 +40,8 @@ def local_terms(
     x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
 ) -> Tensor:
     """The maps 1 - l, 1 - c, 1 - s, or 1 - l c s alone: K x N x C x H' x W'."""
+    if torch.compiler.is_compiling() and not (_needed(x) or _needed(y)):
+        return _LocalTerms.forward(x, y, taps, mask, settings)
     function = _LocalTerms if torch.compiler.is_compiling() else _EagerLocalTerms
     result: Tensor = function.apply(x, y, taps, mask, settings)
     return result
