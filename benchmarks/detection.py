@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.detection RUN_FOLDER...`` reads every ``metrics.json`` below the folders and
 writes ``results/detection.json``; without folders it only writes the page, ``docs/detection.md``,
-anew from that file.
+anew from that file. ``--demo RUN_FOLDER`` puts the demo's run into ``results/demo.json`` and
+changes nothing else.
 """
 
 from __future__ import annotations
@@ -153,6 +154,29 @@ def _paper(row: Row) -> str:
     return f"{TABLE_2[row['arm']]:.2f} (hazelnut)" if row["arm"] in TABLE_2 else "-"
 
 
+def readme_table(row: Row) -> str:
+    """README's table of one run: the two residuals, and what needs no training."""
+    parts = {"all": METRICS}
+    if row["dominating_defect"]:
+        parts["without_dominating"] = {
+            "pixel_auroc": f"pixel AUROC without `{row['dominating_defect']}`"
+        }
+    head = [title for metrics in parts.values() for title in metrics.values()]
+    lines = [_line(["", *head]), _line(["---", *["---:"] * len(head)])]
+    names = SCORES | {
+        "chosen": f"**{SCORES['chosen']}**",
+        "plain l1": f"{SCORES['plain l1']}, mean abs(x - x')",
+    }
+    for score in ("plain l1", "chosen", *list(SCORES)[2:]):
+        cells = [
+            _percent(row["scores"][score][part][metric])
+            for part, metrics in parts.items()
+            for metric in metrics
+        ]
+        lines.append(_line([names[score], *cells]))
+    return "\n".join(lines) + "\n"
+
+
 def _generated(rows: Sequence[Row]) -> str:
     """Nine arms on few normals with generated defects; seed 0."""
     found = {
@@ -231,7 +255,12 @@ def _line(cells: Sequence[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path)
-    folders = parser.parse_args().folders
+    parser.add_argument("--demo", type=Path)
+    arguments = parser.parse_args()
+    folders = arguments.folders
+    if arguments.demo:
+        print(f"written: {save('demo', {'runs': collect([arguments.demo])})}")
+        return
     if folders:
         save("detection", {"runs": collect(folders)})
     rows = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))["runs"]

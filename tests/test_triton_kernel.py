@@ -1,12 +1,7 @@
-"""The fused Triton kernel: natively on a GPU, otherwise in Triton's interpreter.
-
-The interpreter must be chosen before Triton is imported, so `test_triton_process.py` runs this
-file in a process of its own. It is slow: the pictures are small and the windows few.
-"""
+"""The fused Triton kernel's numbers: natively on a GPU, otherwise in Triton's interpreter."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import oracle
@@ -15,25 +10,11 @@ import torch
 from cases import noise
 from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
-from torch.library import opcheck
+from triton_cases import DEVICE, WEIGHTS, only_where_it_runs, pair
 
 from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim_components
-from aw_ssim.backends import choose_backend, operators
-from aw_ssim.gaussian_window import gaussian_window
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and not INTERPRETED,
-    reason="without a GPU this file runs in a process of its own: test_triton_process.py",
-)
-
-WEIGHTS = (0.5, 0.3, 0.2)
-
-
-def pair(height: int = 7, width: int = 9, channels: int = 2) -> tuple[Tensor, Tensor]:
-    x = 0.5 + 0.2 * noise(0, torch.empty(1, channels, height, width))
-    return x, x + 0.1 * noise(1, x)
+pytestmark = only_where_it_runs
 
 
 def some_mask(x: Tensor, channels: int = 1) -> Tensor:
@@ -239,113 +220,3 @@ def test_components_go_through_the_kernel() -> None:
     expected = oracle.windows(x, y, window_size=3)
     for actual, wanted in zip(maps, expected[:3], strict=True):
         assert_value_close(actual.cpu(), wanted, x.dtype)
-
-
-def test_the_operators_pass_opcheck() -> None:
-    x, y = (image.to(DEVICE) for image in pair(5, 6, channels=1))
-    settings = operators.Settings([0.5, 0.3, 0.2], 1e-4, 9e-4, 1.0, False, "triton")
-    taps = gaussian_window(3, 1.0, device=DEVICE)
-    upstream = torch.ones(3, 1, 1, 3, 4, device=DEVICE)
-    opcheck(operators.sums_op, (x, y, taps, None, *settings, True, False))
-    opcheck(operators.terms_op, (x, y, taps, None, *settings))
-    opcheck(operators.terms_backward_op, (upstream, x, y, taps, None, *settings, False, True))
-
-
-def test_function_transforms() -> None:
-    x, y = (image.to(DEVICE) for image in pair(5, 6))
-    batch = torch.stack([x, y])
-
-    def loss(image: Tensor) -> Tensor:
-        return aw_ssim(image, y, window_size=3, backend="triton")
-
-    leaf = x.clone().requires_grad_()
-    loss(leaf).backward()
-    torch.testing.assert_close(torch.func.grad(loss)(x), leaf.grad)
-    values = torch.func.vmap(loss)(batch)
-    torch.testing.assert_close(values, torch.stack([loss(x), loss(y)]))
-    gradients = torch.func.vmap(torch.func.grad(loss))(batch)
-    torch.testing.assert_close(gradients[0], leaf.grad)
-
-
-# torch's own first import of forward derivatives says this.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script.:FutureWarning")
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_higher_derivatives_name_the_torch_backend(reduction: str) -> None:
-    x, y = (image.to(DEVICE) for image in pair(5, 6))
-
-    def loss(image: Tensor) -> Tensor:
-        value = AWSSIMLoss(reduction=reduction, window_size=3, backend="triton")(image, y)
-        assert isinstance(value, Tensor)
-        return value.sum()
-
-    leaf = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(leaf), leaf, create_graph=True)
-    with pytest.raises(RuntimeError, match='backend="torch"'):
-        gradient.sum().backward()
-    with pytest.raises(NotImplementedError, match='backend="torch"'):
-        torch.func.jvp(loss, (x,), (y,))
-
-
-def test_compiled_once_for_every_sigma() -> None:
-    x, y = (image.to(DEVICE) for image in pair(5, 6))
-    sigma = torch.tensor(0.7, device=DEVICE)
-    eager = AWSSIMLoss(sigma=sigma, window_size=3, backend="triton")
-    torch._dynamo.reset()
-    compiled = torch.compile(eager, fullgraph=True, backend="aot_eager")
-    with torch._dynamo.config.patch(error_on_recompile=True):
-        for value in (0.7, 1.0, 1.4):
-            eager.get_buffer("sigma").fill_(value)
-            leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
-            compiled(leaf, y).backward()
-            eager(twin, y).backward()
-            assert leaf.grad is not None
-            assert twin.grad is not None
-            torch.testing.assert_close(leaf.grad, twin.grad)
-
-
-@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU: CUDA graphs")
-def test_a_cuda_graph_follows_sigma() -> None:
-    x, y = (image.to(DEVICE) for image in pair(64, 64))
-    sigma = torch.tensor(0.7, device=DEVICE)
-    loss = AWSSIMLoss(sigma=sigma, backend="triton")
-    leaf = x.clone().requires_grad_()
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        loss(leaf, y).backward()
-    torch.cuda.current_stream().wait_stream(stream)
-    leaf.grad = None
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss(leaf, y).backward()
-    assert leaf.grad is not None
-    for value in (0.7, 2.0):
-        loss.get_buffer("sigma").fill_(value)
-        graph.replay()
-        twin = x.clone().requires_grad_()
-        aw_ssim(twin, y, sigma=value, backend="torch").backward()
-        assert twin.grad is not None
-        torch.testing.assert_close(leaf.grad, -twin.grad, rtol=1e-3, atol=1e-7)
-
-
-@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU with 40 GiB of free memory")
-def test_more_than_two_to_the_31_elements() -> None:
-    if torch.cuda.mem_get_info()[0] < 40 * 2**30:
-        pytest.skip("needs a GPU with 40 GiB of free memory")
-    x = torch.rand(1, 1, 64, 64, device=DEVICE, dtype=torch.float16)
-    big = x.expand(2**19 + 8, 1, 64, 64).contiguous().requires_grad_()
-    target = x.flip(-1).expand_as(big)
-    loss = aw_ssim(big, target, backend="triton", reduction="sum")
-    loss.backward()
-    small = x.clone().requires_grad_()
-    aw_ssim(small, x.flip(-1), backend="triton", reduction="sum").backward()
-    assert big.grad is not None
-    assert small.grad is not None
-    assert torch.equal(big.grad[-1], small.grad[0])
-
-
-def test_auto_takes_the_kernel_on_a_gpu_only() -> None:
-    x, y = (image.to(DEVICE) for image in pair())
-    expected = "analytic" if DEVICE == "cpu" else "triton"
-    assert choose_backend("auto", x, y, 1.5).name == expected
-    assert choose_backend("triton", x, y, 1.5).name == "triton"

@@ -1,4 +1,4 @@
-"""Runs `test_triton_kernel.py` in Triton's interpreter, which must be chosen before the import."""
+"""Runs the Triton kernel's tests in its interpreter, which must be chosen before the import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_kernel_in_the_interpreter() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     finished = subprocess.run(
-        [*command, str(TESTS / "test_triton_kernel.py")],
+        [*command, *(str(TESTS / f"test_triton_{name}.py") for name in ("kernel", "operators"))],
         cwd=TESTS.parent,
         env=environment,
         capture_output=True,

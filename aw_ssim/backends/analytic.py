@@ -19,7 +19,7 @@ from .analytic_passes import Moments, gather, moments
 from .torch_reference import reflect
 
 # Pixels a chunk aims at: some twenty float32 buffers of this size stay in the last-level cache.
-CHUNK_PIXELS = 1 << 18
+CHUNK_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def dissimilarity_sums(
     for group in _groups(x, y, taps, mask, options):
         out_x, out_y = gradients.buffers(group)
         for strip in group.strips():
-            found = moments(strip.x, strip.y, strip.mask, strip.taps)
+            found = moments(strip.images, strip.mask, strip.taps)
             stats = found.stats
             centre = strip.mask_at_centres()
             shortfall = _shortfall(stats, options)
@@ -72,7 +72,7 @@ def local_terms(
     out = taps.new_empty(count, n * c, h - margin, w - margin)
     for group in _groups(x, y, taps, mask, options):
         for strip in group.strips():
-            stats = moments(strip.x, strip.y, strip.mask, strip.taps).stats
+            stats = moments(strip.images, strip.mask, strip.taps).stats
             for k, shortfall in enumerate(_terms(stats, options)):
                 out[k, group.planes, strip.windows] = shortfall
     return out.view(count, n, c, h - margin, w - margin)
@@ -94,7 +94,7 @@ def local_terms_backward(
     for group in _groups(x, y, taps, mask, options):
         out_x, out_y = gradients.buffers(group)
         for strip in group.strips():
-            found = moments(strip.x, strip.y, strip.mask, strip.taps)
+            found = moments(strip.images, strip.mask, strip.taps)
             stats = found.stats
             at = upstream[:, group.planes, strip.windows]
             if options.weights is None:
@@ -111,8 +111,7 @@ class _Strip:
     """Whole rows of a group of planes: the windows' slice of rows, and the pixels they hold."""
 
     windows: slice
-    x: Tensor
-    y: Tensor
+    images: Tensor
     mask: Tensor | None
     taps: list[float]
 
@@ -128,30 +127,29 @@ class _Strip:
         out_x: Tensor | None,
         out_y: Tensor | None,
     ) -> None:
-        rows = slice(self.windows.start, self.windows.start + self.x.shape[1])
+        rows = slice(self.windows.start, self.windows.start + self.images.shape[2])
         out_x, out_y = (None if out is None else out[:, rows] for out in (out_x, out_y))
-        gather(self.x, self.y, found, local, self.taps, out_x, out_y)
+        gather(self.images, found, local, self.taps, out_x, out_y)
 
 
 @dataclass(frozen=True)
 class _Group:
-    """A few planes in the dtype of the taps, divided by the data range, padded if asked for."""
+    """A few planes of both images, 2 x P x H x W, over the data range, padded if asked for."""
 
     planes: slice
-    x: Tensor
-    y: Tensor
+    images: Tensor
     mask: Tensor | None
     taps: list[float]
 
     def strips(self) -> Iterator[_Strip]:
-        count, h, w = self.x.shape
+        _, count, h, w = self.images.shape
         windows, size = h - len(self.taps) + 1, len(self.taps)
         step = max(4 * size, CHUNK_PIXELS // (count * w))
         for start in range(0, windows, step):
             stop = min(start + step, windows)
             rows = slice(start, stop + size - 1)
             mask = None if self.mask is None else self.mask[:, rows]
-            yield _Strip(slice(start, stop), self.x[:, rows], self.y[:, rows], mask, self.taps)
+            yield _Strip(slice(start, stop), self.images[:, :, rows], mask, self.taps)
 
 
 def _groups(
@@ -166,17 +164,16 @@ def _groups(
     size = max(1, CHUNK_PIXELS // (h * w))
     for start in range(0, n * c, size):
         planes = slice(start, start + size)
-        group_x, group_y = (t[planes].to(taps.dtype) / options.data_range for t in (x, y))
+        images = torch.stack([t[planes].to(taps.dtype) for t in (x, y)]).div_(options.data_range)
         group_mask = None
         if mask is not None:
             group_mask = mask[planes].to(taps.dtype)
             # Selecting, not multiplying: a NaN outside the mask must not count.
-            group_x = torch.where(group_mask > 0, group_x, 0)
-            group_y = torch.where(group_mask > 0, group_y, 0)
+            images = torch.where(group_mask > 0, images, 0)
         if margin:
-            group_x, group_y = reflect(group_x, margin), reflect(group_y, margin)
+            images = reflect(images, margin)
             group_mask = None if group_mask is None else reflect(group_mask, margin)
-        yield _Group(planes, group_x, group_y, group_mask, tap_list)
+        yield _Group(planes, images, group_mask, tap_list)
 
 
 class _Gradients:
@@ -192,7 +189,9 @@ class _Gradients:
         self.needed = need_x or need_y
 
     def buffers(self, group: _Group) -> tuple[Tensor | None, Tensor | None]:
-        out_x, out_y = (None if t is None else torch.zeros_like(group.x) for t in self.whole)
+        out_x, out_y = (
+            None if t is None else torch.zeros_like(group.images[0]) for t in self.whole
+        )
         return out_x, out_y
 
     def store(
