@@ -10,7 +10,7 @@ import pytest
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with the examples extra")
 
 from benchmarks.common import RESULTS  # noqa: E402
-from benchmarks.detection import ARMS, PAGE, page  # noqa: E402
+from benchmarks.detection import ARMS, PAGE, page, readme_table  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 ROWS = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))["runs"]
@@ -34,3 +34,12 @@ def test_the_readme_quotes_the_ablation(arm: str) -> None:
     cells.append(f"{scores['without_dominating']['pixel_auroc']:.1%}")
     line = f"| {ARMS[arm]} | {' | '.join(cells)} |".replace("%", "")
     assert line in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "category", "preset"), [("detection", "pill", "paper"), ("demo", "brick", "demo")]
+)
+def test_the_readme_has_the_table_of_a_run(file: str, category: str, preset: str) -> None:
+    rows = json.loads((RESULTS / f"{file}.json").read_text(encoding="utf-8"))["runs"]
+    (row,) = [row for row in rows if (row["category"], row["preset"]) == (category, preset)]
+    assert readme_table(row) in (ROOT / "README.md").read_text(encoding="utf-8")
