@@ -42,6 +42,7 @@ class Row(NamedTuple):
 def requirements() -> list[str]:
     extras = PROJECT["optional-dependencies"]
     own = [line for line in extras["test"] if not line.startswith("aw-ssim[")]
+    own += extras["cpu"]
     return own + [line for line in extras["examples"] if line.startswith(ALSO_NEEDED)]
 
 
