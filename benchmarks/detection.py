@@ -63,7 +63,7 @@ def _row(file: Path) -> dict[str, Any]:
     settings = saved["settings"]
     kept = ("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights")
     return {
-        "data": Path(settings["data_root"]).name,
+        "data": Path(settings["data_root"] or "demo").name,
         **{key: measured[key] for key in ("category", "arm", "preset", "seed", "device")},
         "settings": {key: settings[key] for key in kept},
         "images": {
