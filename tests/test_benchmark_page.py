@@ -76,6 +76,10 @@ def test_every_contestant_has_the_common_definition() -> None:
     """In float64 and on the ordinary pair; some round their window or everything to float32."""
     ordinary = next(iter(RESULTS_NOW["accuracy"]["losses"].values()))
     for name, row in ordinary["torch.float64"].items():
+        if "failed" in row:
+            # A kernel of ours that takes no float64 says so.
+            assert "computes in float32, and the images are float64" in row["failed"], name
+            continue
         assert row["value"] < 1e-5, name
         assert row["gradient"] < 1e-3, name
 
