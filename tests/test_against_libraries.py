@@ -62,7 +62,7 @@ def test_scikit_image_mean_in_float32(backend: str) -> None:
     assert float(ssim(x.float(), y.float(), backend=backend)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_microssim_components(backend: str) -> None:
+def test_microssim_components(complete_backend: str) -> None:
     # it needs numpy below 2, which not every Python has
     microssim = pytest.importorskip("microssim.ssim")
     x, y = pair()
@@ -74,7 +74,7 @@ def test_microssim_components(backend: str) -> None:
         use_sample_covariance=False,
     )
     expected = microssim.compute_scaled_ssim(elements, return_individual_components=True)
-    actual = ssim_components(x, y, backend=backend)
+    actual = ssim_components(x, y, backend=complete_backend)
     for name in ("luminance", "contrast", "structure"):
         # the eps of the smooth product moves the two by eps / C3 times the ratio of deviations
         np.testing.assert_allclose(
