@@ -91,24 +91,30 @@ def weighted_gradient(
     stats: WindowedStatistics,
     constants: Constants,
     weights: tuple[Tensor | float, Tensor | float, Tensor | float],
-) -> LocalGradient:
-    """Derivatives of ``a (1 - l) + b (1 - c) + g (1 - s)``; weights may differ by window."""
+) -> tuple[tuple[Tensor, Tensor, Tensor], LocalGradient]:
+    """1 - l, 1 - c and 1 - s, and derivatives of ``a (1 - l) + b (1 - c) + g (1 - s)``.
+
+    Weights may differ by window. The terms come with the derivatives, whose roots they share.
+    """
     mean_x, mean_y, difference = means(stats)
     var_x, var_y, cov = stats.var_x, stats.var_y, stats.cov_xy
     a, b, g = weights
-    mean_scale = 2 * a / (mean_x * mean_x + mean_y * mean_y + constants.c1)
-    shortfall = luminance_shortfall(stats, constants)
+    over_l = 1 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
+    mean_scale = 2 * a * over_l
+    shortfall = difference**2 * over_l
     root_x, root_y = torch.sqrt(var_x + EPS), torch.sqrt(var_y + EPS)
     product = root_x * root_y - EPS
     over_c = 1 / (var_x + var_y + constants.c2)
-    over_s = g / (product + constants.c2 / 2)
+    over_p = 1 / (product + constants.c2 / 2)
+    over_s = g * over_p
     contrast = (2 * product + constants.c2) * over_c
-    structure = (cov + constants.c2 / 2) / (product + constants.c2 / 2)
+    structure = (cov + constants.c2 / 2) * over_p
+    found = shortfall, (root_x - root_y) ** 2 * over_c, (product - cov) * over_p
     # dp/dvar_x = root_y / (2 root_x): one factor for c and s together, since near identical
     # images their shares cancel.
     half_slope = over_s * structure / 2 - b * over_c
     shared = b * contrast * over_c
-    return LocalGradient(
+    return found, LocalGradient(
         mean_x=mean_scale * (difference - shortfall * mean_x),
         mean_y=-mean_scale * (difference + shortfall * mean_y),
         var_x=shared + half_slope * (root_y / root_x),
@@ -119,18 +125,21 @@ def weighted_gradient(
 
 def product_gradient(
     stats: WindowedStatistics, constants: Constants, weight: Tensor | float
-) -> LocalGradient:
-    """Derivatives of ``weight (1 - l c s)``."""
+) -> tuple[tuple[Tensor], LocalGradient]:
+    """1 - l c s, and derivatives of ``weight (1 - l c s)``."""
     mean_x, mean_y, difference = means(stats)
     var_x, var_y, cov = stats.var_x, stats.var_y, stats.cov_xy
     over_l = 1 / (mean_x * mean_x + mean_y * mean_y + constants.c1)
-    shortfall = luminance_shortfall(stats, constants)
+    shortfall = difference**2 * over_l
     luminance = 1 - shortfall
-    over_cs = weight / (var_x + var_y + constants.c2)
+    var_sum = var_x + var_y
+    over_v = 1 / (var_sum + constants.c2)
+    over_cs = weight * over_v
     contrast_structure = (2 * cov + constants.c2) * over_cs
+    found = shortfall + luminance * ((var_sum - 2 * cov) * over_v)
     mean_scale = 2 * contrast_structure * over_l
-    var = contrast_structure * luminance / (var_x + var_y + constants.c2)
-    return LocalGradient(
+    var = contrast_structure * luminance * over_v
+    return (found,), LocalGradient(
         mean_x=mean_scale * (difference - shortfall * mean_x),
         mean_y=-mean_scale * (difference + shortfall * mean_y),
         var_x=var,

@@ -19,7 +19,7 @@ from .analytic_passes import Moments, gather, moments
 from .torch_reference import reflect
 
 # Pixels a chunk aims at: some twenty float32 buffers of this size stay in the last-level cache.
-CHUNK_PIXELS = 1 << 17
+CHUNK_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,16 @@ def dissimilarity_sums(
             found = moments(strip.images, strip.mask, strip.taps)
             stats = found.stats
             centre = strip.mask_at_centres()
-            shortfall = _shortfall(stats, options)
+            if gradients.needed:
+                scale = 1.0 if centre is None else centre
+                shortfalls, local = _local_gradient(stats, options, scale)
+                strip.gather(found, _share(local, found.total), out_x, out_y)
+            else:
+                shortfalls = _terms(stats, options)
+            shortfall = _weighted(shortfalls, options)
             if centre is not None:
                 shortfall = shortfall * centre
             plane_sums[group.planes] += shortfall.sum((1, 2))
-            if gradients.needed:
-                local = _local_gradient(stats, options, 1.0 if centre is None else centre)
-                strip.gather(found, _share(local, found.total), out_x, out_y)
         gradients.store(group, out_x, out_y, options)
     return plane_sums.view(n, c).sum(1), *gradients.finished()
 
@@ -98,9 +101,10 @@ def local_terms_backward(
             stats = found.stats
             at = upstream[:, group.planes, strip.windows]
             if options.weights is None:
-                local = terms.product_gradient(stats, options.constants, at[0])
+                _, local = terms.product_gradient(stats, options.constants, at[0])
             else:
-                local = terms.weighted_gradient(stats, options.constants, (at[0], at[1], at[2]))
+                weights = at[0], at[1], at[2]
+                _, local = terms.weighted_gradient(stats, options.constants, weights)
             strip.gather(found, _share(local, found.total), out_x, out_y)
         gradients.store(group, out_x, out_y, options)
     return gradients.finished()
@@ -225,17 +229,17 @@ def _terms(stats: WindowedStatistics, options: Options) -> tuple[Tensor, ...]:
     )
 
 
-def _shortfall(stats: WindowedStatistics, options: Options) -> Tensor:
+def _weighted(shortfalls: tuple[Tensor, ...], options: Options) -> Tensor:
     weights = options.weights or (1.0,)
-    total = torch.zeros_like(stats.var_x)
-    for weight, shortfall in zip(weights, _terms(stats, options), strict=True):
+    total = torch.zeros_like(shortfalls[0])
+    for weight, shortfall in zip(weights, shortfalls, strict=True):
         total.add_(shortfall, alpha=weight)
     return total
 
 
 def _local_gradient(
     stats: WindowedStatistics, options: Options, scale: Tensor | float
-) -> LocalGradient:
+) -> tuple[tuple[Tensor, ...], LocalGradient]:
     if options.weights is None:
         return terms.product_gradient(stats, options.constants, scale)
     a, b, g = options.weights

@@ -55,10 +55,19 @@ def _merge_taps(
         inverse = 1 / torch.where(total > 0, total, 1)
         pivots = _correlate(weight * entries, taps, dim, count) * inverse
 
-    sums = entries.new_zeros(5, *pivots.shape[1:])
+    # Without a mask the centre's distance to the pivot is 0, or its own shift; unless it is not
+    # finite, which a window of several pixels shows at the others.
+    skipped = weight is None and (within is None or len(taps) > 1)
+    if skipped and within is not None:
+        middle = within.narrow(dim, centre, count)
+        sums = middle * taps[centre]
+        sums[2:4].addcmul_(middle[:2], middle[:2], value=taps[centre])
+        sums[4].addcmul_(middle[0], middle[1], value=taps[centre])
+    else:
+        sums = entries.new_zeros(5, *pivots.shape[1:])
     shifts, variances, cov_xy = sums[:2], sums[2:4], sums[4]
     for j, tap in enumerate(taps):
-        if weight is None and within is None and j == centre:
+        if skipped and j == centre:
             continue
         distance = entries.narrow(dim, j, count) - pivots
         share = None if weight is None else weight.narrow(dim, j, count)
