@@ -23,6 +23,7 @@ from aw_ssim import AWSSIMLoss, aw_ssim, ssim
 pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 
 from aw_ssim.backends import numba_op
+from aw_ssim.backends.numba_intrinsics import LANES
 from aw_ssim.backends.numba_kernel import ROWS, cut
 from aw_ssim.backends.numba_passes import COLUMNS
 
@@ -164,11 +165,22 @@ def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
     assert not value.isfinite().all()
 
 
-def call_anew(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def results_at_many_widths() -> list[Tensor]:
+    results: list[Tensor] = []
+    for width in (11, 18, 26, 27, 42, 43, 44, COLUMNS + 30):
+        for padding in ("valid", "same"):
+            pair = images((1, 1, 13, width))
+            results += value_and_gradients(*pair, padding=padding, backend="numba")
+    return results
+
+
+def call_anew(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    tests = Path(__file__).parent
+    environment["PYTHONPATH"] = os.pathsep.join((str(tests), str(tests.parent)))
     finished = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
-        cwd=Path(__file__).parents[1],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=300,
@@ -179,12 +191,27 @@ def call_anew(code: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_compilation_is_reported_once_and_kept(tmp_path: Path) -> None:
-    code = "import torch, aw_ssim; print(float(aw_ssim.ssim(*torch.rand(2, 1, 1, 20, 20))))"
-    first, second = (call_anew(code, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    """Compiled for the other size of vectors, so that both are tested on any machine."""
+    features = "" if LANES == 16 else "+avx512f"
+    code = f"""
+import torch
+from numba.core.codegen import JITCPUCodegen
+known = JITCPUCodegen.magic_tuple
+JITCPUCodegen.magic_tuple = lambda self: (*known(self)[:2], {features!r})
+from aw_ssim.backends.numba_intrinsics import LANES
+from test_numba_kernel import results_at_many_widths
+torch.save((LANES, results_at_many_widths()), "results.pt")
+"""
+    kept = str(tmp_path / "kept")
+    first, second = (call_anew(code, tmp_path, NUMBA_CACHE_DIR=kept) for _ in range(2))
     assert "aw_ssim compiled its CPU kernel in" in first.stderr
     assert str(tmp_path) in first.stderr
     assert list(tmp_path.rglob("*.nbc"))
     assert second.stderr == ""
+    lanes, results = torch.load(tmp_path / "results.pt", weights_only=True)
+    assert {lanes, LANES} == {8, 16}
+    for theirs, own in zip(results, results_at_many_widths(), strict=True):
+        assert torch.equal(theirs, own)
 
 
 def test_the_sources_are_part_of_what_is_kept() -> None:
@@ -195,11 +222,11 @@ def test_the_sources_are_part_of_what_is_kept() -> None:
     assert cell.cell_contents == numba_op._digest_of_sources()
 
 
-def test_the_first_call_is_like_any_other() -> None:
+def test_the_first_call_is_like_any_other(tmp_path: Path) -> None:
     """It compiles, with a job without tiles, and must leave the real one whole."""
     code = (
         "import torch, aw_ssim; x, y = torch.rand(2, 3, 1, 20, 20);"
         "options = {'reduction': 'none', 'backend': 'numba'};"
         "print(torch.equal(aw_ssim.ssim(x, y, **options), aw_ssim.ssim(x, y, **options)))"
     )
-    assert call_anew(code).stdout == "True\n"
+    assert call_anew(code, tmp_path).stdout == "True\n"

@@ -15,9 +15,12 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
-LANES = 8
+# A register's worth on the processor that numba compiles for; part of its key to what it keeps.
+_FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+LANES = 16 if "+avx512f" in _FEATURES else 8
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _ZERO = ir.Constant(_VECTOR, [ir.Constant(ir.FloatType(), 0.0)] * LANES)
 
