@@ -1,9 +1,10 @@
 """Results of the two-stage example, gathered from its run folders into one file and one page.
 
-``python -m benchmarks.detection RUN_FOLDER...`` reads every ``metrics.json`` below the folders and
-writes ``results/detection.json``; without folders it only writes the page, ``docs/detection.md``,
-anew from that file. ``--demo RUN_FOLDER`` puts the demo's run into ``results/demo.json`` and
-changes nothing else.
+``python -m benchmarks.detection RUN_FOLDER...`` reads every ``metrics.json`` below the folders,
+puts them into ``results/detection.json``, in place of earlier runs of the same settings, and writes
+the page ``docs/detection.md`` and README's table of arms anew from that file; so it does without
+folders. ``--demo RUN_FOLDER`` puts the demo's run into ``results/demo.json`` and changes nothing
+else.
 """
 
 from __future__ import annotations
@@ -52,9 +53,18 @@ Row = Mapping[str, Any]
 
 
 def collect(folders: Iterable[Path]) -> list[dict[str, Any]]:
-    files = sorted(file for folder in folders for file in folder.rglob("metrics.json"))
-    rows = [_row(file) for file in files]
-    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
+    return [_row(file) for folder in folders for file in sorted(folder.rglob("metrics.json"))]
+
+
+def merged(earlier: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """All runs in a fixed order, the new ones in place of earlier ones of the same settings."""
+    runs = {_identity(row): row for row in (*earlier, *new)}
+    return [runs[identity] for identity in sorted(runs)]
+
+
+def _identity(row: Row) -> str:
+    names = ("data", "category", "arm", "preset", "seed", "settings")
+    return json.dumps([row[name] for name in names], sort_keys=True)
 
 
 def _row(file: Path) -> dict[str, Any]:
@@ -261,9 +271,10 @@ def main() -> None:
     if arguments.demo:
         print(f"written: {save('demo', {'runs': collect([arguments.demo])})}")
         return
-    if folders:
-        save("detection", {"runs": collect(folders)})
     rows = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))["runs"]
+    if folders:
+        rows = merged(rows, collect(folders))
+        save("detection", {"runs": rows})
     PAGE.write_text(page(rows), encoding="utf-8")
     print(f"written: {PAGE}")
 

@@ -19,6 +19,7 @@ from two_stage.cpu_memory import keep_freed_memory
 from two_stage.picture_files import DataError
 from two_stage.run_folder import RunError, one_line
 from two_stage.setting_checks import SettingError
+from two_stage.training import leave_processes
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     # Both stages on normal images, then the test set's figures and a report.
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     except (DataError, RunError, SettingError) as error:
         # What is wrong with the user's files needs no traceback; a file's name may be of two lines.
         sys.exit(f"error: {one_line(error)}")
+    leave_processes()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,13 @@ from two_stage.patches import PatchStream
 from two_stage.run_data import RunData
 from two_stage.run_folder import RunError
 from two_stage.settings import Settings
-from two_stage.training import adopt_stage, learning_rate, train, training_seconds
+from two_stage.training import (
+    adopt_stage,
+    learning_rate,
+    leave_processes,
+    train,
+    training_seconds,
+)
 
 SETTINGS = Settings(
     image_size=64,
@@ -242,5 +248,5 @@ if __name__ == "__main__":
     if sys.argv[2] == "kill":
         stop_before(6, 2, pytest.MonkeyPatch(), lambda: os.kill(os.getpid(), signal.SIGKILL))
     train_in(Path(sys.argv[1]))
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    leave_processes()
+    assert not torch.distributed.is_initialized()

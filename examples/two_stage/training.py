@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -64,6 +65,12 @@ def build_accelerator(settings: Settings) -> Accelerator:
     # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
     gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
     return Accelerator(cpu=not gpu, mixed_precision=settings.mixed_precision)
+
+
+def leave_processes() -> None:
+    """End the group of processes that a launcher started, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def train(
@@ -260,7 +267,7 @@ def training_seconds(folder: Path) -> dict[str, float]:
 
 
 def _record_seconds(folder: Path, number: int, seconds: float) -> None:
-    every = training_seconds(folder) | {f"stage_{number}": round(seconds, 1)}
+    every = training_seconds(folder) | {f"stage_{number}": round(seconds, 2)}
     save_json(every, folder / "seconds.json")
 
 
