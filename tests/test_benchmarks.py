@@ -12,6 +12,7 @@ from torch import Tensor
 
 pytest.importorskip("lpips", reason="LPIPS comes with the offline extra")
 pytest.importorskip("skimage", reason="scikit-image comes with the examples extra")
+pytest.importorskip("sklearn", reason="scikit-learn comes with the examples extra")
 
 from benchmarks import ablation, accuracy, common, page, peers, scaling, speed
 
