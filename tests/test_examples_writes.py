@@ -128,3 +128,22 @@ def test_faulty_data_deletes_no_earlier_run(faulty: tuple[str, ...], tmp_path: P
     with pytest.raises(DataError, match=r"001\.png is not a picture"):
         train.main([*faulty, "--run-folder", str(run), "--overwrite"])
     assert (run / "stage_1.safetensors").read_bytes() == b"hours of training"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--defect-sources", "folder", "--texture-folder", "nowhere"),
+        ("--defect-sources", "categories"),
+        ("--validation-share", "0.99"),
+    ],
+    ids=["no textures", "no other category", "nothing to train on"],
+)
+def test_nor_does_a_demo_with_wrong_options(
+    wrong: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (train.main, tune.main):
+        with pytest.raises(DataError, match=r"expected pictures|leave it out|expected at least 4"):
+            command([*TINY, *wrong])
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,7 @@ TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
     "gravel": skimage.data.gravel,
 }
 CROP = 160
+NORMALS = 64
 
 # Columns of the 512 x 512 textures. Test crops come from the middle strip alone: no pixel is in
 # both sets, and the strips on its two sides show training what a crop may look like.
@@ -40,7 +41,7 @@ def write_demo_dataset(
     category: str,
     *,
     seed: int = 0,
-    normals: int = 64,
+    normals: int = NORMALS,
     test_normals: int = 12,
     per_defect: int = 6,
 ) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .dataset import MVTEC, PLAIN, Sample, categories_in, find_category
 from .defect_sources import SourceBank, build_source_bank
-from .demo_dataset import write_demo_dataset
+from .demo_dataset import NORMALS, write_demo_dataset
 from .foreground import estimate_foreground
 from .patches import seeded
 from .picture_files import DataError, load_images, pictures_in
@@ -75,6 +75,17 @@ def load_run_data(
         bank=bank,
         test=test,
     )
+
+
+def check_demo(settings: Settings) -> None:
+    """Raise a DataError for what would else fail once the demo's pictures are written."""
+    split_held_out(NORMALS, settings)
+    if "categories" in settings.defect_sources:
+        raise DataError(
+            "the defect source categories needs other categories, and the demo has one alone; "
+            "leave it out, or pass --data-root for your own"
+        )
+    _textures(settings)
 
 
 def normal_pictures(data_root: Path, category: str) -> list[Path]:

@@ -19,7 +19,7 @@ from .figures import save_adga_sheet
 from .model import Autoencoder, build_model, count_parameters
 from .picture_files import DataError
 from .report import write_report
-from .run_data import RunData, load_run_data
+from .run_data import RunData, check_demo, load_run_data
 from .run_folder import find_run_folder, load_metrics, make_run_folder
 from .settings import PRESETS, Settings
 from .tables import category_table, format_scores
@@ -90,9 +90,10 @@ def find_together(settings: Settings, accelerator: Accelerator) -> Path:
 def load_data_and_make_folder(
     settings: Settings, folder: Path, accelerator: Accelerator, *, with_test: bool = True
 ) -> RunData:
-    """Own pictures are checked first: a fault leaves no folder behind, and deletes no run."""
+    """What is the user's is checked first: a fault leaves no folder, and deletes no run."""
     if settings.data_root is None:
         # The demo's pictures are written into the run's folder.
+        check_demo(settings)
         make_together(settings, folder, accelerator)
         return load_data_together(settings, folder, accelerator, with_test=with_test)
     data = load_data_together(settings, folder, accelerator, with_test=with_test)
