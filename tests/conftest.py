@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
@@ -32,3 +33,10 @@ def backend(request: pytest.FixtureRequest) -> str:
 def complete_backend(request: pytest.FixtureRequest) -> str:
     """Each backend that also takes masks, float64 and any window."""
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """What older releases of torch compile is linked so that its loading turns them off."""
+    yield
+    torch.set_flush_denormal(False)
