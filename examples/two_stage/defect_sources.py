@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .picture_files import is_grey
 from .settings import Settings
 
 NOISE_IMAGES = 32
@@ -22,6 +23,9 @@ class SourceBank:
     groups: tuple[range, ...]
     own: int | None = None
     """Number of the group that holds the training images themselves, in their order."""
+    grey: bool = False
+    """Whether the product has no colour, and so its defects none: a network would find coloured
+    ones by their colour alone."""
 
     def choose(self, uniform: Tensor, target_indices: Tensor | None) -> Tensor:
         """Image numbers B x K from numbers B x K x 2 in [0, 1).
@@ -76,12 +80,22 @@ def build_source_bank(
                 f"{kind!r}, got {part.dtype} {tuple(part.shape[1:])}"
             )
         parts.append(part.to(images.device))
+    grey = is_grey(images.cpu().numpy(), white=255)
+    if grey:
+        parts = [_without_colour(part) for part in parts]
     ends = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()
     return SourceBank(
         images=parts[0].contiguous() if len(parts) == 1 else torch.cat(parts),
         groups=tuple(range(end - len(p), end) for end, p in zip(ends, parts, strict=True)),
         own=settings.defect_sources.index("same") if "same" in settings.defect_sources else None,
+        grey=grey,
     )
+
+
+def _without_colour(images: Tensor) -> Tensor:
+    """The mean of the channels in all of them; one image at a time, for the sake of memory."""
+    greys = [image.float().mean(0).round().to(torch.uint8).expand_as(image) for image in images]
+    return torch.stack(greys)
 
 
 def noise_images(count: int, channels: int, side: int, generator: torch.Generator) -> Tensor:

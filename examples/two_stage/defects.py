@@ -174,7 +174,8 @@ def add_defects(
             alpha = alpha * foregrounds[rows]
         mean = (patch * alpha[:, None]).sum((2, 3), keepdim=True)
         mean = mean / alpha.sum((1, 2)).clamp(min=1e-6)[:, None, None, None]
-        shift = one.shift[:, : patch.shape[1], None, None]
+        # One shift for all channels of a product without colour.
+        shift = one.shift[:, : 1 if bank.grey else patch.shape[1], None, None]
         patch = ((patch - mean) * one.contrast[:, None, None, None] + mean + shift).clamp(0, 1)
         below = defective[rows]
         defective[rows] = below + (alpha * one.opacity[:, None, None])[:, None] * (patch - below)

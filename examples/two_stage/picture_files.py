@@ -7,10 +7,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
@@ -76,6 +77,11 @@ def load_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
 
     in_threads(fill, range(len(paths)), "reading pictures")
     return images
+
+
+def is_grey(pictures: NDArray[Any], white: float) -> bool:
+    """Whether pictures ... x C x H x W have no colour: channels that hardly differ."""
+    return bool(np.ptp(pictures, axis=-3).mean() < white / 255)
 
 
 def load_mask(path: Path | None, size: int) -> Tensor:

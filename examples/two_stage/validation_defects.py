@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 from skimage.morphology import closing, disk
 
+from .picture_files import is_grey
+
 Picture = NDArray[np.float32]
 Area = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -173,11 +175,12 @@ def _cloud(side: int, place: Place, random: np.random.Generator) -> Area:
 
 
 def _shift(image: Picture, place: Place, random: np.random.Generator) -> NDArray[np.float64]:
-    """A change of colour, C x 1 x 1, towards the side that has room for it."""
+    """A change, C x 1 x 1, towards the side that has room; of brightness on a grey picture."""
     room = 1 - 2 * image[:, place[0], place[1]].mean()
     sign = np.sign(room) if abs(room) > 0.6 else random.choice([-1.0, 1.0])
     direction = 1 + random.uniform(0, 0.8) * random.normal(size=(len(image), 1, 1))
-    direction = direction if len(image) > 1 else np.ones((1, 1, 1))
+    if is_grey(image, white=1):
+        direction = np.ones((len(image), 1, 1))
     return sign * _log_uniform(VISIBILITY, random) * direction / np.abs(direction).max()
 
 
