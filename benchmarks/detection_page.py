@@ -145,9 +145,10 @@ def readme_arms(rows: Sequence[Row]) -> str:
     categories = ("grid", "pill", "magnetic_tile")
     lines = [_line(["", *categories, "the same, `uneven` left out"]), _line(["---"] * 5)]
     quick = [row for row in rows if row["preset"] == "quick" and row["category"] in categories]
-    for name, runs in by_name(quick).items():
+    arms = {name: runs for name, runs in by_name(quick).items() if name in ARMS.values()}
+    for name, runs in arms.items():
         lines.append(_line([name, *_auroc_and_ap(_by_category(runs, categories), "chosen")]))
-    two_stage = _by_category(by_name(quick)[ARMS["two-stage"]], categories)
+    two_stage = _by_category(arms[ARMS["two-stage"]], categories)
     for score in UNTRAINED:
         lines.append(_line([SCORES[score], *_auroc_and_ap(two_stage, score)]))
     return "\n".join(lines) + "\n"
@@ -160,8 +161,6 @@ def _by_category(rows: Sequence[Row], categories: Sequence[str]) -> list[list[Ro
 def _auroc_and_ap(found: Sequence[Sequence[Row]], score: str) -> list[str]:
     cells = [
         f"{_spread(runs, score, 'all', 'pixel_auroc')} / {_mean(runs, score, 'all', 'pixel_ap')}"
-        if runs
-        else "-"
         for runs in found
     ]
     return [*cells, _spread(found[-1], score, "without_dominating", "pixel_auroc")]
@@ -232,12 +231,11 @@ def _kind_of_weights(row: Row) -> str:
 
 
 def _spread(rows: Sequence[Row], score: str, part: str, metric: str) -> str:
-    """Mean (least to greatest) of some runs, in percent; of one run its figure alone."""
-    values = _values(rows, score, part, metric)
-    if len(values) < 2:
-        return _mean(rows, score, part, metric)
-    spread = f"{_percent(min(values))} to {_percent(max(values))}"
-    return f"{_percent(statistics.mean(values))} ({spread})"
+    """Mean (least to greatest) of some runs, in percent; the mean alone where all agree."""
+    mean, values = _mean(rows, score, part, metric), _values(rows, score, part, metric)
+    if not values or _percent(min(values)) == _percent(max(values)):
+        return mean
+    return f"{mean} ({_percent(min(values))} to {_percent(max(values))})"
 
 
 def _mean(rows: Sequence[Row], score: str, part: str, metric: str) -> str:
