@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -299,23 +298,3 @@ def test_pictures_are_whole_images_that_all_carry_defects(bank: SourceBank) -> N
     assert masks.flatten(1).any(1).all()
     assert not (masks & ~foregrounds[0]).any()
     assert torch.equal(defective.movedim(1, -1)[~masks], targets.movedim(1, -1)[~masks])
-
-
-def test_defects_of_grey_products_are_grey_whatever_they_are_cut_from() -> None:
-    settings = Settings(
-        defect_sources=("same", "categories", "noise", "folder"), texture_folder=Path("textures")
-    )
-    images = torch.randint(0, 256, (4, 3, 90, 90), dtype=torch.uint8, generator=generator(3))
-    grey = images[:, :1].expand(-1, 3, -1, -1).contiguous()
-    for product in (grey, images):
-        bank = build_source_bank(
-            settings, product, other_categories=images, textures=images, generator=generator()
-        )
-        targets = product[:, :, :64, :64].float() / 255
-        defects = draw_defects(4, DefectRanges(), generator(5), probability=1.0)
-        defective, masks = add_defects(targets, bank, defects, image_side=90)
-        assert masks.any()
-        changed = (defective - targets).movedim(1, -1)[masks]
-        is_same = torch.equal(defective[:, 0], defective[:, 1])
-        assert is_same == bank.grey == (product is grey)
-        assert changed.abs().max() > 0.1
