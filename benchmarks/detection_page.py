@@ -8,24 +8,10 @@ from typing import Any
 
 from examples.two_stage.paper import TABLE_1, TABLE_2
 from examples.two_stage.settings import Settings
+from examples.two_stage.tables import ARMS, MEASURES
 
-ARMS = {
-    "two-stage": "two stages: AW-SSIM, then AW-SSIM + LPIPS",
-    "ssim+l1": "one stage: SSIM + L1",
-    "lpips+ssim": "one stage: LPIPS + SSIM",
-    "aw-ssim": "one stage: AW-SSIM",
-    "fixed-sigma": "two stages, fixed sigma",
-    "equal-weights": "two stages, equal weights",
-    "product-ssim": "two stages, SSIM as a product",
-    "no-lpips": "two stages, no LPIPS",
-    "adga-from-start": "one stage, painted defects from the start",
-}
-METRICS = {
-    "pixel_auroc": "pixel AUROC",
-    "aupro": "AUPRO",
-    "pixel_ap": "pixel AP",
-    "image_auroc": "image AUROC",
-}
+# In this page's order.
+METRICS = {name: MEASURES[name] for name in ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")}
 SCORES = {
     "chosen": "chosen on held-out normal images",
     "plain l1": "the paper's residual",
@@ -65,6 +51,7 @@ def _category(rows: Sequence[Row]) -> str:
     first = first_arm[0]
     settings, images = first["settings"], first["images"]
     dominating = first["dominating_defect"]
+    devices = " or ".join(sorted({row["device"] for row in rows}))
     head = [*METRICS.values(), "pixel AUROC, paper's residual", "pixel AUROC, foreground"]
     head += [f"pixel AUROC without `{dominating}`"] if dominating else []
     head += ["the paper", "seeds"]
@@ -73,7 +60,7 @@ def _category(rows: Sequence[Row]) -> str:
         f"{settings['image_size']} pixels, patches of {settings['patch_size']}, width "
         f"{settings['width']}, {settings['stage_1_epochs']} + {settings['stage_2_epochs']} epochs, "
         f"{images['train']} training images, {images['validation']} held out, {images['test']} "
-        f"test images, {first['device']}. Mean (least to greatest) of the seeds.\n",
+        f"test images; {devices}. Mean (least to greatest) of the seeds.\n",
         _line(["", *head]),
         _line(["---", *["---:"] * len(head)]),
     ]

@@ -80,7 +80,7 @@ def load_images(paths: Sequence[Path], size: int, channels: int) -> Tensor:
 
 
 def is_grey(pictures: NDArray[Any], white: float) -> bool:
-    """Whether pictures ... x C x H x W have no colour: channels that hardly differ."""
+    """Whether the channels of ... x C x H x W differ by less than a level of 255 on average."""
     return bool(np.ptp(pictures, axis=-3).mean() < white / 255)
 
 
