@@ -25,8 +25,8 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuob
 pytestmark = pytest.mark.skipif(
     not CUOBJDUMP.exists(), reason="this build of Triton has no compiler for NVIDIA's chips"
 )
-# As many as let all planned programs of a processor, which has 65,536, run at once.
-REGISTERS = 65536 // (triton_op.PROGRAMS_PER_PROCESSOR * triton_op.WARPS * 32)
+# As many as let all planned warps of a processor, which has 65,536, run at once.
+REGISTERS = 65536 // (triton_op.WARPS_PER_PROCESSOR * 32)
 IMAGES = ("x", "y")
 FLOATS = ("mask", "upstream", "taps", "scratch", "sums", "maps", "grad_x", "grad_y")
 STRIDES = ("strides_x", "strides_y", "strides_mask")
@@ -40,20 +40,26 @@ DEFAULT = {
     "UPSTREAM": False,
     "MAPS": False,
     "GRADIENTS": 1,
-    "BLOCK": triton_op.BLOCK,
-    "ROWS": triton_op.ROWS,
 }
+EVERYTHING = {"SAME": True, "MASKED": True, "UPSTREAM": True, "MAPS": True, "GRADIENTS": 2}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "everything": {"SAME": True, "MASKED": True, "UPSTREAM": True, "MAPS": True, "GRADIENTS": 2},
-    "widest": {"SIZE": 33, "GRADIENTS": 2},
+    "both gradients": {"GRADIENTS": 2},
+    "masked": {"MASKED": True},
+    "everything": EVERYTHING,
+    "everything, window 15": {**EVERYTHING, "SIZE": 15},
+    "window 33": {"SIZE": 33},
 }
 
 
 def machine_code(
     architecture: int, image: str = "fp32", integer: str = "i32", **changes: Any
 ) -> Any:
-    constants = {**DEFAULT, **changes}
+    constants: dict[str, Any] = {**DEFAULT, **changes}
+    layout = triton_op.layout(
+        constants["SIZE"], constants["MASKED"], constants["GRADIENTS"], constants["SAME"], 256
+    )
+    constants |= {"LANES": layout.lanes, "COLUMNS": layout.columns}
     signature: dict[str, Any] = {
         **dict.fromkeys(IMAGES, f"*{image}"),
         **dict.fromkeys(FLOATS, "*fp32"),
@@ -65,7 +71,7 @@ def machine_code(
     return triton.compile(
         ASTSource(tiles_kernel, signature, constants),
         target=GPUTarget("cuda", architecture, 32),
-        options={"num_warps": triton_op.WARPS, "num_stages": 1, "enable_fp_fusion": True},
+        options={"num_warps": layout.warps, "num_stages": 1, "enable_fp_fusion": True},
     )
 
 

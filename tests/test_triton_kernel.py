@@ -87,14 +87,32 @@ def test_half_images(dtype: torch.dtype) -> None:
         (3, 3, 4, "same"),
         (11, 11, 12, "valid"),
         (11, 11, 13, "same"),
-        # Wider than the lanes of a program, taller than a tile.
+        # Three tiles side by side, and three one below the other.
         (3, 3, 131, "valid"),
+        (3, 4, 131, "same"),
         (3, 37, 3, "same"),
+        (5, 35, 5, "valid"),
     ],
 )
-def test_window_and_image_sizes(size: int, height: int, width: int, padding: str) -> None:
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_window_and_image_sizes(
+    size: int, height: int, width: int, padding: str, masked: bool
+) -> None:
     x, y = pair(height, width, channels=1)
-    assert_agrees_with_oracle(x, y, WEIGHTS, window_size=size, padding=padding)
+    options = {}
+    if masked:
+        options["mask"] = some_mask(x)
+        # The centre of at least one window.
+        options["mask"][..., height // 2, width // 2] = 1
+    assert_agrees_with_oracle(x, y, WEIGHTS, window_size=size, padding=padding, **options)
+
+
+def test_hidden_areas() -> None:
+    """Large ones, in the first rows and across a whole row: nothing near stands in for them."""
+    x, y = pair(21, 10, channels=1)
+    mask = torch.ones_like(x)
+    mask[..., :6, :4], mask[..., 12, :], mask[..., 15:, 7:] = 0, 0, 0
+    assert_agrees_with_oracle(x, y, WEIGHTS, window_size=5, mask=mask)
 
 
 def test_the_widest_window() -> None:

@@ -20,14 +20,21 @@ def inverse(total):
 
 
 @triton.jit
-def seen(pixel, weight):
-    # Selecting, not multiplying: a NaN outside the mask must not count.
-    return tl.where(weight > 0, pixel, 0.0)
+def twice_on_edges(index, size):
+    return tl.where((index == 0) | (index == size - 1), 2.0, 1.0)
+
+
+@triton.jit
+def zero_unless(condition, values):
+    new = ()
+    for i in tl.static_range(len(values)):
+        new = new + (tl.where(condition, values[i], 0.0),)
+    return new
 
 
 @triton.jit
 def add_tap(sums, weight, dx, dy):
-    """Five sums, of dx, dy, dx^2, dy^2 and dx dy, and one more entry."""
+    """Five sums, of dx, dy, dx^2, dy^2 and dx dy, and one more pixel."""
     weighted_x, weighted_y = weight * dx, weight * dy
     return (
         sums[0] + weighted_x,
@@ -41,13 +48,13 @@ def add_tap(sums, weight, dx, dy):
 @triton.jit
 def add_entry(sums, weight, row, pivot_x, pivot_y):
     """An entry with moments of its own: its mean's distance to the pivot, and what is within."""
-    sums = add_tap(sums, weight, (row[0] - pivot_x) + row[2], (row[1] - pivot_y) + row[3])
+    dx, dy = (row[0] - pivot_x) + row[2], (row[1] - pivot_y) + row[3]
     return (
-        sums[0],
-        sums[1],
-        sums[2] + weight * row[4],
-        sums[3] + weight * row[5],
-        sums[4] + weight * row[6],
+        sums[0] + weight * dx,
+        sums[1] + weight * dy,
+        sums[2] + weight * (dx * dx + row[4]),
+        sums[3] + weight * (dy * dy + row[5]),
+        sums[4] + weight * (dx * dy + row[6]),
     )
 
 
@@ -126,3 +133,16 @@ def brackets_of(m, d, scale):
     base_x = d[0] * scale - twice_x * m[2] - cov * m[3]
     base_y = d[1] * scale - twice_y * m[3] - cov * m[2]
     return m[0], m[1], cov, base_x, twice_x, base_y, twice_y
+
+
+@triton.jit
+def add_window(sums, tap, brackets, x, y):
+    """A window's brackets, as sums about the pixels x and y: the covariance's first."""
+    dx, dy = brackets[0] - x, brackets[1] - y
+    cov = sums[0] + tap * brackets[2]
+    base_x = sums[1] + tap * (brackets[3] - brackets[4] * dx - brackets[2] * dy)
+    new = (cov, base_x, sums[2] + tap * brackets[4])
+    if len(sums) == 5:
+        base_y = sums[3] + tap * (brackets[5] - brackets[6] * dy - brackets[2] * dx)
+        new = new + (base_y, sums[4] + tap * brackets[6])
+    return new

@@ -1,16 +1,18 @@
 """The fused kernel: windowed statistics, loss and gradient of a tile of one plane.
 
-A program takes tile after tile, each `strip` rows of BLOCK windows, and streams its rows, ROWS at
-a time, through four passes:
+A program takes tile after tile, each `strip` rows and as many columns as its lanes hold less the
+edges that its neighbours compute too, and streams the tile's rows, ROWS at a time, through four
+passes:
 
-1. `stage_row`, `row_moments`: each new row's pixels, and their moments along the row;
-2. `window_moments`: down the columns, the moments of the windows these rows complete;
-3. `sum_down`: the windows' derivatives, summed for the pixel rows that all their windows reach;
+1. `column_moments`: of the window's rows that end with a new one, in registers;
+2. `window_moments`: along the rows, from what the lanes beside have found;
+3. `spread`: the windows' derivatives, summed for the pixels that they see in their column;
 4. `sum_along`: the same along the rows, which is the gradient.
 
-Between the passes a few rows lie in the program's scratch, which stays in the cache; a barrier
-stands between every write and read of it. The formulas are those of `local_terms`, the moments
-and the gathering those of `analytic_passes`: every sum is taken about a pixel of the window.
+Lanes tell each other of passes 1 and 3 through the program's scratch, a few rows that stay in the
+cache; a barrier stands between every write and read of it. The formulas are those of
+`local_terms`, the moments and the gathering those of `analytic_passes`: every sum is taken about
+a pixel of the window.
 
 With padding "same" the windows beyond the image's edge are computed too, as mirror images of
 those within. A pixel then gathers from them what its own mirror images would have collected;
@@ -22,19 +24,29 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_formulas import brackets_of, derivatives, inverse, seen, shortfalls
-from .triton_passes import (
-    inside,
-    load_pixels,
-    load_row,
-    row_moments,
-    stage_row,
-    store_row,
-    sum_along,
-    sum_down,
+from .triton_formulas import (
+    brackets_of,
+    derivatives,
+    inverse,
+    shortfalls,
     twice_on_edges,
-    window_moments,
+    zero_unless,
 )
+from .triton_passes import column_moments, spread, store_fields, sum_along, window_moments
+from .triton_rows import (
+    append,
+    inside,
+    last_visible,
+    load_rows,
+    load_taps,
+    part,
+    row_of,
+    without_oldest,
+    zeros,
+)
+
+# Zeros beside the lanes' values in the scratch.
+BESIDE: tl.constexpr = tl.constexpr(32)
 
 
 @triton.jit
@@ -71,10 +83,10 @@ def tiles_kernel(
     UPSTREAM: tl.constexpr,
     MAPS: tl.constexpr,
     GRADIENTS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):
-    """Tiles of `strip` rows, as many columns as BLOCK windows allow, of N x C planes.
+    """Tiles of `strip` rows of N x C planes; a lane has COLUMNS neighbouring columns.
 
     Args:
         x, y, mask: N x C x H x W with any strides, in strides_x and so on; mask if MASKED.
@@ -85,203 +97,164 @@ def tiles_kernel(
         scale: 1 / data_range.
     """
     HALF: tl.constexpr = SIZE // 2
-    # Rows to stream before windows are complete, and windows before pixels are.
-    LEAD: tl.constexpr = (SIZE - 1 + ROWS - 1) // ROWS * ROWS
-    RING: tl.constexpr = SIZE - 1 + ROWS
-    ROW_FIELDS: tl.constexpr = 8 if MASKED else 7
-    WINDOW_FIELDS: tl.constexpr = 7 if GRADIENTS == 2 else 5
-    SUM_FIELDS: tl.constexpr = 5 if GRADIENTS == 2 else 3
-    COLUMNS: tl.constexpr = BLOCK - (SIZE - 1) if GRADIENTS else BLOCK
-    MARGIN: tl.constexpr = HALF if GRADIENTS else 0
-    WARM_UP: tl.constexpr = (2 * LEAD if GRADIENTS else LEAD) // ROWS
-    PIXELS: tl.constexpr = (3 if MASKED else 2) * (BLOCK + SIZE - 1)
-    SCRATCH: tl.constexpr = ROWS * PIXELS + BLOCK * (
-        RING * ROW_FIELDS + RING * WINDOW_FIELDS + ROWS * SUM_FIELDS
-        if GRADIENTS
-        else RING * ROW_FIELDS
-    )
+    # Columns and rows at a tile's edge whose windows, or pixels, lack some of what they see.
+    EDGE: tl.constexpr = 2 * HALF if GRADIENTS else HALF
+    OWN: tl.constexpr = LANES * COLUMNS - 2 * EDGE
+    PITCH: tl.constexpr = LANES + BESIDE
+    MOMENTS: tl.constexpr = 8 if MASKED else 7
+    # Sums of a pixel, and in the scratch also the pixel of each image.
+    SUMS: tl.constexpr = 5 if GRADIENTS == 2 else (3 if GRADIENTS else 0)
+    FIELDS: tl.constexpr = SUMS + 2
+    SCRATCH_ROWS: tl.constexpr = COLUMNS * (MOMENTS + (FIELDS if GRADIENTS else 0))
 
-    lanes = tl.arange(0, BLOCK)
-    row_ring = scratch + tl.program_id(0).to(tl.int64) * SCRATCH
-    window_ring = row_ring + RING * ROW_FIELDS * BLOCK
-    pixel_rows = row_ring + SCRATCH - ROWS * PIXELS
-    sum_rows = window_ring + RING * WINDOW_FIELDS * BLOCK
+    lanes = tl.arange(0, LANES)
+    held_taps = load_taps(taps, SIZE)
+    own_scratch = scratch + tl.program_id(0).to(tl.int64) * (BESIDE + SCRATCH_ROWS * PITCH)
+    at_moments = own_scratch + BESIDE + lanes
+    at_sums = at_moments + COLUMNS * MOMENTS * PITCH
+    # What windows on the tile's edge read: the derivatives of windows beyond an image's are 0.
+    for line in tl.static_range(SCRATCH_ROWS + 1):
+        beside = own_scratch + line * PITCH + tl.arange(0, BESIDE)
+        tl.store(beside, tl.zeros([BESIDE], tl.float32))
     border = 0 if SAME else HALF
     map_height, map_width = height - 2 * border, width - 2 * border
     map_size = tl.cast(planes, tl.int64) * map_height * map_width
-    strips, blocks = tl.cdiv(height, strip), tl.cdiv(width, COLUMNS)
+    strips = tl.cdiv(height, strip)
+    # The first and the last tile of a row lack no window that lies beyond the image.
+    blocks = tl.cdiv(width, OWN) if SAME else tl.maximum(tl.cdiv(width - 2 * EDGE, OWN), 1)
 
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         plane = tl.cast(tile // (strips * blocks), tl.int64)
         top = tile // blocks % strips * strip
-        left = tile % blocks * COLUMNS
         bottom = tl.minimum(top + strip, height)
+        block = tile % blocks
         n, c = plane // channels, plane % channels
-        x_plane = x + n * strides_x[0] + c * strides_x[1]
-        y_plane = y + n * strides_y[0] + c * strides_y[1]
-        mask_plane = mask
+        left = block * OWN
+        own_from, own_to = EDGE, EDGE + OWN
+        first = top - EDGE
+        if SAME:
+            left -= EDGE
+        else:
+            own_from = tl.where(block == 0, 0, EDGE)
+            own_to = tl.where(block == blocks - 1, LANES * COLUMNS, EDGE + OWN)
+            first = tl.maximum(first, 0)
+        columns, own_columns, at_x, at_y, at_mask = (), (), (), (), ()
+        for q in tl.static_range(COLUMNS):
+            place = lanes * COLUMNS + q
+            column = left + place
+            at_column = inside(column, width).to(tl.int64)
+            columns = columns + (column,)
+            own_columns = own_columns + ((place >= own_from) & (place < own_to),)
+            at_x = at_x + (at_column * strides_x[3],)
+            at_y = at_y + (at_column * strides_y[3],)
+            at_mask = at_mask + (at_column * strides_mask[3],)
+        source = (
+            (
+                x + n * strides_x[0] + c * strides_x[1],
+                y + n * strides_y[0] + c * strides_y[1],
+                mask + n * strides_mask[0] + c * strides_mask[1],
+            ),
+            (strides_x[2], strides_y[2], strides_mask[2]),
+            (at_x, at_y, at_mask),
+            height,
+            scale,
+        )
+        hidden = ((), ())
         if MASKED:
-            mask_plane = mask + n * strides_mask[0] + c * strides_mask[1]
-        # Of the windows' centres, and whether the tile owns their loss.
-        columns = left - MARGIN + lanes
-        column_is_window = (columns >= border) & (columns < width - border)
-        column_is_own = (lanes >= MARGIN) & (lanes < MARGIN + COLUMNS) & column_is_window
-        at_column = inside(columns, width).to(tl.int64)
-        at_staged = inside(columns - HALF, width).to(tl.int64)
-        at_rest = inside(columns - HALF + BLOCK, width).to(tl.int64)
-        pixel_columns = left + lanes
-        at_pixel = inside(pixel_columns, width).to(tl.int64)
-        # The image row of the first row streamed.
-        first = top - LEAD + HALF
-        if GRADIENTS:
-            first = top - 2 * LEAD + 2 * HALF
-        loss = tl.zeros([BLOCK], tl.float32)
+            hidden = last_visible(source, first, first + SIZE - 1)
+        held_x, held_y, held_shares = load_rows(source, hidden, first, SIZE - 1, MASKED)
+        held_sums = zeros((SIZE - 1) * COLUMNS * SUMS, LANES)
+        loss = tl.zeros([LANES], tl.float32)
 
-        for step in range(WARM_UP + tl.cdiv(bottom - top, ROWS)):
-            newest = step * ROWS
-            tl.debug_barrier()
-            for arrival in range(ROWS):
-                row = inside(first + newest + arrival, height).to(tl.int64)
-                mask_row = mask_plane
-                if MASKED:
-                    mask_row = mask_plane + row * strides_mask[2]
-                stage_row(
-                    pixel_rows + arrival * PIXELS,
-                    x_plane + row * strides_x[2],
-                    y_plane + row * strides_y[2],
-                    mask_row,
-                    at_staged,
-                    at_rest,
-                    lanes,
-                    (strides_x[3], strides_y[3], strides_mask[3]),
-                    scale,
-                    SIZE,
-                    MASKED,
-                )
-            tl.debug_barrier()
-            for arrival in range(ROWS):
-                pixels = pixel_rows + arrival * PIXELS
-                moments = row_moments(pixels, taps, lanes, SIZE, MASKED)
-                store_row(row_ring, (newest + arrival) % RING, lanes, moments, ROW_FIELDS, BLOCK)
+        # The image row of the oldest that is held, once another has come: of `bottom - 1` are the
+        # last pixels, or the centres of the last windows.
+        for oldest in range(first, bottom if GRADIENTS else bottom - HALF):
+            row_x, row_y, row_shares = load_rows(source, hidden, oldest + SIZE - 1, 1, MASKED)
+            held_x, held_y = append(held_x, row_x, COLUMNS), append(held_y, row_y, COLUMNS)
+            held_shares = append(held_shares, row_shares, COLUMNS)
+            held_sums = append(held_sums, zeros(COLUMNS * SUMS, LANES), COLUMNS)
+            for q in tl.static_range(COLUMNS):
+                moments = column_moments(held_x, held_y, held_shares, q * SIZE, held_taps, MASKED)
+                store_fields(at_moments + q * MOMENTS * PITCH, moments, PITCH)
             tl.debug_barrier()
 
-            if newest >= LEAD:
-                found = window_moments(
-                    row_ring, newest, lanes, taps, ROW_FIELDS, SIZE, ROWS, RING, BLOCK, MASKED
-                )
-                for k in tl.static_range(ROWS):
-                    m = found[k]
-                    var_x, var_y = tl.where(m[4] < 0, 0.0, m[4]), tl.where(m[5] < 0, 0.0, m[5])
-                    m = (m[0], m[1], m[2], m[3], var_x, var_y, m[6], m[7])
-                    row = first + newest + k - HALF
-                    is_own = (row >= tl.maximum(top, border)) & (row < bottom)
-                    # Scalars and vectors of bool mix badly under Triton's interpreter.
-                    end = tl.where(is_own & (row < height - border), width, 0)
-                    own = column_is_own & (columns < end)
-                    at_row = inside(row, height).to(tl.int64)
-                    weight_l, weight_c, weight_s = a, b, g
-                    if UPSTREAM:
-                        # Mirrored like the windows; of no account where there is no window.
-                        up_row = tl.minimum(tl.maximum(at_row - border, 0), map_height - 1)
-                        up_column = tl.minimum(tl.maximum(at_column - border, 0), map_width - 1)
-                        at_map = (plane * map_height + up_row) * map_width + up_column
-                        weight_l = tl.load(upstream + at_map)
+            row = oldest + HALF
+            is_own = (row >= tl.maximum(top, border)) & (row < bottom)
+            # Scalars and vectors of bool mix badly under Triton's interpreter.
+            own_end = tl.where(is_own & (row < height - border), width - border, 0)
+            window_end = tl.where((row >= border) & (row < height - border), width - border, 0)
+            found = window_moments(at_moments, taps, SIZE, COLUMNS, MOMENTS, PITCH, MASKED)
+            for q in tl.static_range(COLUMNS):
+                m = found[q]
+                var_x, var_y = tl.where(m[4] < 0, 0.0, m[4]), tl.where(m[5] < 0, 0.0, m[5])
+                m = (m[0], m[1], m[2], m[3], var_x, var_y, m[6], m[7])
+                column = columns[q]
+                own = own_columns[q] & (column >= border) & (column < own_end)
+                weight_l, weight_c, weight_s = a, b, g
+                if UPSTREAM:
+                    # Mirrored like the windows; of no account where there is no window.
+                    up_row = tl.maximum(inside(row, height) - border, 0)
+                    up_column = tl.maximum(inside(column, width) - border, 0)
+                    at_map = plane * map_height + tl.minimum(up_row, map_height - 1)
+                    at_map = at_map * map_width + tl.minimum(up_column, map_width - 1)
+                    weight_l = tl.load(upstream + at_map)
+                    if not PRODUCT:
+                        weight_c = tl.load(upstream + map_size + at_map)
+                        weight_s = tl.load(upstream + 2 * map_size + at_map)
+                else:
+                    luminance, contrast, structure = shortfalls(m, c1, c2, PRODUCT)
+                    if MAPS:
+                        at_map = (plane * map_height + row - border) * map_width + column - border
+                        tl.store(maps + at_map, luminance, mask=own)
                         if not PRODUCT:
-                            weight_c = tl.load(upstream + map_size + at_map)
-                            weight_s = tl.load(upstream + 2 * map_size + at_map)
+                            tl.store(maps + map_size + at_map, contrast, mask=own)
+                            tl.store(maps + 2 * map_size + at_map, structure, mask=own)
                     else:
-                        luminance, contrast, structure = shortfalls(m, c1, c2, PRODUCT)
-                        if MAPS:
-                            at_map = (plane * map_height + row - border) * map_width
-                            at_map += columns - border
-                            tl.store(maps + at_map, luminance, mask=own)
-                            if not PRODUCT:
-                                tl.store(maps + map_size + at_map, contrast, mask=own)
-                                tl.store(maps + 2 * map_size + at_map, structure, mask=own)
-                        else:
-                            total = a * luminance + b * contrast + g * structure
-                            if MASKED:
-                                centre = mask_plane + at_row * strides_mask[2]
-                                centre = tl.load(centre + at_column * strides_mask[3])
-                                total *= centre
-                                weight_l, weight_c, weight_s = a * centre, b * centre, g * centre
-                            loss += tl.where(own, total, 0.0)
-                    if GRADIENTS:
-                        d = derivatives(m, c1, c2, weight_l, weight_c, weight_s, PRODUCT)
-                        share = inverse(m[7]) if MASKED else 1.0
-                        if SAME:
-                            edge = twice_on_edges(row, height) * twice_on_edges(columns, width)
-                            share *= edge
-                        brackets = brackets_of(m, d, share)
-                        end = tl.where((row >= border) & (row < height - border), width, 0)
-                        counted = column_is_window & (columns < end)
-                        kept = ()
-                        for field in tl.static_range(WINDOW_FIELDS):
-                            value = brackets[field]
-                            if not SAME:
-                                value = tl.where(counted, value, 0.0)
-                            kept = kept + (value,)
-                        slot = (newest + k) % RING
-                        store_row(window_ring, slot, lanes, kept, WINDOW_FIELDS, BLOCK)
-
-            if GRADIENTS:
-                tl.debug_barrier()
-                if newest >= 2 * LEAD:
-                    pivots = ()
-                    for k in tl.static_range(ROWS):
-                        slot = (newest + k - 2 * HALF) % RING * ROW_FIELDS
-                        pivots = pivots + (load_row(row_ring + slot * BLOCK, 0, lanes, 2, BLOCK),)
-                    summed = sum_down(
-                        window_ring,
-                        newest,
-                        pivots,
-                        lanes,
-                        taps,
-                        WINDOW_FIELDS,
-                        SIZE,
-                        ROWS,
-                        RING,
-                        BLOCK,
-                    )
-                    for k in tl.static_range(ROWS):
-                        store_row(sum_rows, k, lanes, summed[k], SUM_FIELDS, BLOCK)
-                    tl.debug_barrier()
-                    for finished in range(ROWS):
-                        row = first + newest + finished - 2 * HALF
-                        at_row = inside(row, height).to(tl.int64)
-                        to_x = x_plane + at_row * strides_x[2]
-                        to_y = y_plane + at_row * strides_y[2]
-                        pixel_x = load_pixels(to_x, at_pixel * strides_x[3], scale)
-                        pixel_y = load_pixels(to_y, at_pixel * strides_y[3], scale)
-                        weight = 1.0
+                        total = a * luminance + b * contrast + g * structure
                         if MASKED:
-                            weight = mask_plane + at_row * strides_mask[2]
-                            weight = tl.load(weight + at_pixel * strides_mask[3])
-                            pixel_x, pixel_y = seen(pixel_x, weight), seen(pixel_y, weight)
-                        gradients = sum_along(
-                            sum_rows + finished * SUM_FIELDS * BLOCK,
-                            row_ring + (newest + finished - 2 * HALF) % RING * ROW_FIELDS * BLOCK,
-                            pixel_x,
-                            pixel_y,
-                            lanes,
-                            taps,
-                            SUM_FIELDS,
-                            SIZE,
-                            BLOCK,
-                        )
-                        factor = scale * weight
-                        if SAME:
-                            edge = twice_on_edges(row, height)
-                            factor /= edge * twice_on_edges(pixel_columns, width)
-                        end = tl.where((row >= top) & (row < bottom), width, 0)
-                        own = (lanes < COLUMNS) & (pixel_columns < end)
-                        at = (plane * height + row) * width + pixel_columns
-                        for image in tl.static_range(GRADIENTS):
-                            gradient = gradients[image] * factor
-                            if MASKED:
-                                # Also 0 where the gathered sum is not finite.
-                                gradient = seen(gradient, weight)
-                            tl.store((grad_y if image else grad_x) + at, gradient, mask=own)
+                            centre = held_shares[q * SIZE + HALF]
+                            total *= centre
+                            weight_l, weight_c, weight_s = a * centre, b * centre, g * centre
+                        loss += tl.where(own, total, 0.0)
+                if GRADIENTS:
+                    d = derivatives(m, c1, c2, weight_l, weight_c, weight_s, PRODUCT)
+                    share = inverse(m[7]) if MASKED else 1.0
+                    if SAME:
+                        share *= twice_on_edges(row, height) * twice_on_edges(column, width)
+                    brackets = brackets_of(m, d, share)
+                    if not SAME:
+                        is_window = (column >= border) & (column < window_end)
+                        brackets = zero_unless(is_window, brackets)
+                    held_sums = spread(held_sums, brackets, held_x, held_y, held_taps, q)
+
+            pixels_x, pixels_y = row_of(held_x, 0, COLUMNS), row_of(held_y, 0, COLUMNS)
+            if GRADIENTS:
+                for q in tl.static_range(COLUMNS):
+                    done = part(held_sums, q * SIZE * SUMS, SUMS)
+                    own_sums = at_sums + q * FIELDS * PITCH
+                    store_fields(own_sums, (pixels_x[q], pixels_y[q]) + done, PITCH)
+            # Also before the next row's moments take the place of these.
+            tl.debug_barrier()
+            if GRADIENTS and oldest >= top:
+                gradients = sum_along(at_sums, pixels_x, pixels_y, taps, SIZE, FIELDS, PITCH)
+                for q in tl.static_range(COLUMNS):
+                    factor = scale
+                    if SAME:
+                        edge = twice_on_edges(oldest, height) * twice_on_edges(columns[q], width)
+                        factor /= edge
+                    own = own_columns[q] & (columns[q] < width)
+                    for image in tl.static_range(GRADIENTS):
+                        gradient = gradients[q][image] * factor
+                        if MASKED:
+                            share = held_shares[q * SIZE]
+                            # Also 0 where the gathered sum is not finite.
+                            gradient = tl.where(share > 0, gradient * share, 0.0)
+                        to = (grad_y if image else grad_x) + (plane * height + oldest) * width
+                        tl.store(to + columns[q], gradient, mask=own)
+            held_sums = without_oldest(held_sums, SUMS, COLUMNS)
+            held_x = without_oldest(held_x, 1, COLUMNS)
+            held_y = without_oldest(held_y, 1, COLUMNS)
+            held_shares = without_oldest(held_shares, 1, COLUMNS)
         tl.store(sums + tile, tl.sum(loss))
 
 

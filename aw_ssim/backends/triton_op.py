@@ -6,19 +6,19 @@ Imported only where this backend is used: Triton is no dependency on machines wi
 from __future__ import annotations
 
 import contextlib
+from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
 from .analytic import Options
+from .triton_kernels import BESIDE as KERNEL_BESIDE
 from .triton_kernels import nothing_kernel, tiles_kernel
 
-# Windows side by side in a program, and rows that share their loads.
-BLOCK, ROWS = 128, 2
-WARPS = 4
-# Each program's scratch, up to 100 KiB, is to stay in the cache of its processor.
-PROGRAMS_PER_PROCESSOR = 4
+# All registers of a processor go to so many warps, if each of their threads has 255.
+WARPS_PER_PROCESSOR = 8
+BESIDE = int(KERNEL_BESIDE.value)
 INTERPRETED = not isinstance(tiles_kernel, triton.runtime.JITFunction)
 
 
@@ -69,6 +69,36 @@ def trial(device: torch.device) -> None:
         nothing_kernel[(1,)]()
 
 
+class Layout(NamedTuple):
+    """How a plane is cut into tiles; it follows from shapes, options and device alone."""
+
+    warps: int
+    lanes: int
+    columns: int
+    """Of a lane."""
+    blocks: int
+    """Tiles side by side."""
+
+
+def layout(
+    size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
+) -> Layout:
+    """The layout that computes fewest columns: neighbouring tiles share those at their edges.
+
+    Two columns in a lane halve what lanes tell each other, but must fit into its registers.
+    """
+    columns = 2 if size <= 11 and not masked else 1
+    shared = (size - 1) * (2 if gradients else 1)
+    found = []
+    for warps in (1, 2, 4, 8):
+        lanes = lanes_of_warp * warps
+        own = lanes * columns - shared
+        if own > 0:
+            blocks = max(1, triton.cdiv(width if same else width - shared, own))
+            found.append(Layout(warps, lanes, columns, blocks))
+    return min(found, key=lambda one: one.blocks * one.lanes)
+
+
 def _launch(
     x: Tensor,
     y: Tensor,
@@ -87,13 +117,13 @@ def _launch(
         return sums, (None, grad_y)
     n, c, h, w = x.shape
     gradients = need_x + need_y
-    columns = BLOCK - (taps.shape[0] - 1) if gradients else BLOCK
-    most = PROGRAMS_PER_PROCESSOR * _processors(x.device)
-    blocks = n * c * triton.cdiv(w, columns)
-    strip = _rows_of_a_tile(h, blocks, most)
-    tiles = blocks * triton.cdiv(h, strip)
+    processors, lanes_of_warp = _processors(x.device)
+    chosen = layout(taps.shape[0], mask is not None, gradients, options.same, w, lanes_of_warp)
+    most = WARPS_PER_PROCESSOR // chosen.warps * processors
+    strip = _rows_of_a_tile(h, n * c * chosen.blocks, most)
+    tiles = n * c * chosen.blocks * triton.cdiv(h, strip)
     programs = min(tiles, most)
-    scratch = taps.new_empty(programs * _scratch_size(taps.shape[0], mask is not None, gradients))
+    scratch = taps.new_empty(programs * _scratch_size(chosen, mask is not None, gradients))
     sums = taps.new_empty(tiles)
     grads = [taps.new_empty(x.shape) if need else None for need in (need_x, need_y)]
     a, b, g = options.weights or (1.0, 0.0, 0.0)
@@ -130,9 +160,9 @@ def _launch(
             UPSTREAM=upstream is not None,
             MAPS=maps is not None,
             GRADIENTS=gradients,
-            BLOCK=BLOCK,
-            ROWS=ROWS,
-            num_warps=WARPS,
+            LANES=chosen.lanes,
+            COLUMNS=chosen.columns,
+            num_warps=chosen.warps,
             num_stages=1,
             # Triton's own default differs between its versions.
             enable_fp_fusion=True,
@@ -140,13 +170,12 @@ def _launch(
     return sums, (grads[0], grads[1])
 
 
-def _scratch_size(size: int, masked: bool, gradients: int) -> int:
-    """One program's floats in the kernel's order: rings of rows and windows, sums, pixels."""
-    ring = size - 1 + ROWS
-    rows = ring * (8 if masked else 7)
+def _scratch_size(chosen: Layout, masked: bool, gradients: int) -> int:
+    """One program's floats in the kernel's order: moments of columns, then sums for pixels."""
+    fields = 8 if masked else 7
     if gradients:
-        rows += ring * (7 if gradients == 2 else 5) + ROWS * (5 if gradients == 2 else 3)
-    return rows * BLOCK + ROWS * (3 if masked else 2) * (BLOCK + size - 1)
+        fields += 7 if gradients == 2 else 5
+    return BESIDE + chosen.columns * fields * (chosen.lanes + BESIDE)
 
 
 def _rows_of_a_tile(height: int, blocks: int, programs: int) -> int:
@@ -154,19 +183,20 @@ def _rows_of_a_tile(height: int, blocks: int, programs: int) -> int:
 
     Multiples of 16: Triton compiles anew for other numbers.
     """
-    for rows in (256, 128, 64):
+    for rows in (256, 128, 64, 32):
         if blocks * triton.cdiv(height, rows) >= 4 * programs:
             return rows
-    return 32
+    return 32 if blocks * triton.cdiv(height, 32) >= programs else 16
 
 
-def _processors(device: torch.device) -> int:
+def _processors(device: torch.device) -> tuple[int, int]:
+    """How many a device has, and the lanes of their warps."""
     if device.type == "cpu":
-        return 1
+        return 1, 32
     properties = getattr(torch, device.type).get_device_properties(device)
     count = getattr(properties, "multi_processor_count", None)
     # Intel's GPUs count their units by another name.
-    return int(count or properties.max_compute_units)
+    return int(count or properties.max_compute_units), getattr(properties, "warp_size", 32)
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[object]:
