@@ -1,12 +1,13 @@
 """Time of the Triton kernel for a few layouts, on a GPU: ``python -m benchmarks.tune_triton``.
 
-The library launches one layout always, so that the same images give the same bits and no call
-times candidates. This script is how to choose it; the winner goes into `triton_op`'s constants.
+The library's layout follows from the images' shape, so that the same images give the same bits and
+no call times candidates. This script is how to judge that rule (`layout`, `rows_of_a_tile`).
 """
 
 from __future__ import annotations
 
 import itertools
+from unittest import mock
 
 import torch
 
@@ -15,9 +16,9 @@ from aw_ssim.backends import triton_op
 from benchmarks.common import interleaved_times, machine, save
 from benchmarks.speed import SHAPES, forward_backward
 
-ROWS = (1, 2, 4)
-BLOCK_AND_WARPS = ((128, 4), (128, 2), (256, 8), (256, 4))
-PROGRAMS_PER_PROCESSOR = (2, 4, 6)
+# With one column a lane, half as many registers: twice as many warps run at once.
+WARPS_PER_PROCESSOR = {1: 16, 2: 8}
+STRIPS = (16, 32, 64, 128, 256)
 
 
 def main() -> None:
@@ -26,17 +27,24 @@ def main() -> None:
     for shape in SHAPES["cuda"]:
         x, y = (torch.rand(shape, device="cuda") for _ in range(2))
         times = {}
-        for rows, (block, warps), programs in itertools.product(
-            ROWS, BLOCK_AND_WARPS, PROGRAMS_PER_PROCESSOR
-        ):
-            triton_op.ROWS, triton_op.BLOCK, triton_op.WARPS = rows, block, warps
-            triton_op.PROGRAMS_PER_PROCESSOR = programs
-            name = f"rows {rows}, block {block}, warps {warps}, programs {programs}"
-            run = {name: lambda x=x, y=y: forward_backward(loss, x, y)}
-            times.update(interleaved_times(run, 21, "cuda"))
+        for columns, strip in itertools.product(WARPS_PER_PROCESSOR, STRIPS):
+            for layout in triton_op.layouts(columns, 11, 1, False, shape[-1]):
+                name = f"columns {columns}, warps {layout.warps}, strips of {strip}"
+                run = {name: lambda x=x, y=y: forward_backward(loss, x, y)}
+                warps = WARPS_PER_PROCESSOR[columns]
+                with (
+                    mock.patch.object(triton_op, "WARPS_PER_PROCESSOR", warps),
+                    mock.patch.object(triton_op, "layout", lambda *_, chosen=layout: chosen),
+                    mock.patch.object(triton_op, "rows_of_a_tile", lambda *_, rows=strip: rows),
+                ):
+                    times.update(interleaved_times(run, 21, "cuda"))
+        times["the library's"] = interleaved_times(
+            {"": lambda x=x, y=y: forward_backward(loss, x, y)}, 21, "cuda"
+        )[""]
         results["x".join(map(str, shape))] = times
         best = sorted(times, key=lambda name: times[name]["median"])[:5]
-        print(shape, *(f"{times[name]['median']:9.4f} ms  {name}" for name in best), sep="\n  ")
+        for name in ("the library's", *best):
+            print(f"{shape}  {times[name]['median']:9.4f} ms  {name}")
     print(f"written: {save('tune_triton', {'machine': machine('cuda'), 'milliseconds': results})}")
 
 

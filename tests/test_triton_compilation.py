@@ -47,7 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both gradients": {"GRADIENTS": 2},
     "masked": {"MASKED": True},
     "everything": EVERYTHING,
-    "everything, window 15": {**EVERYTHING, "SIZE": 15},
+    "everything, window 13": {**EVERYTHING, "SIZE": 13},
     "window 33": {"SIZE": 33},
 }
 

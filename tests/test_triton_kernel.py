@@ -92,6 +92,8 @@ def test_half_images(dtype: torch.dtype) -> None:
         (3, 4, 131, "same"),
         (3, 37, 3, "same"),
         (5, 35, 5, "valid"),
+        # As wide as the lanes of a program.
+        (3, 3, 64, "valid"),
     ],
 )
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])

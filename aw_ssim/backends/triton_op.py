@@ -80,14 +80,11 @@ class Layout(NamedTuple):
     """Tiles side by side."""
 
 
-def layout(
-    size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
-) -> Layout:
-    """The layout that computes fewest columns: neighbouring tiles share those at their edges.
-
-    Two columns in a lane halve what lanes tell each other, but must fit into its registers.
-    """
-    columns = 2 if size <= 11 and not masked else 1
+def layouts(
+    columns: int, size: int, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
+) -> list[Layout]:
+    """All that can cut planes of this width, with so many columns in a lane."""
+    # Neighbouring tiles both compute the columns at their edges.
     shared = (size - 1) * (2 if gradients else 1)
     found = []
     for warps in (1, 2, 4, 8):
@@ -96,6 +93,18 @@ def layout(
         if own > 0:
             blocks = max(1, triton.cdiv(width if same else width - shared, own))
             found.append(Layout(warps, lanes, columns, blocks))
+    return found
+
+
+def layout(
+    size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
+) -> Layout:
+    """The one that computes fewest columns.
+
+    Two columns in a lane halve what lanes tell each other, but must fit into its registers.
+    """
+    columns = 2 if size <= 11 and not masked else 1
+    found = layouts(columns, size, gradients, same, width, lanes_of_warp)
     return min(found, key=lambda one: one.blocks * one.lanes)
 
 
@@ -120,7 +129,7 @@ def _launch(
     processors, lanes_of_warp = _processors(x.device)
     chosen = layout(taps.shape[0], mask is not None, gradients, options.same, w, lanes_of_warp)
     most = WARPS_PER_PROCESSOR // chosen.warps * processors
-    strip = _rows_of_a_tile(h, n * c * chosen.blocks, most)
+    strip = rows_of_a_tile(h, n * c * chosen.blocks, most)
     tiles = n * c * chosen.blocks * triton.cdiv(h, strip)
     programs = min(tiles, most)
     scratch = taps.new_empty(programs * _scratch_size(chosen, mask is not None, gradients))
@@ -178,7 +187,7 @@ def _scratch_size(chosen: Layout, masked: bool, gradients: int) -> int:
     return BESIDE + chosen.columns * fields * (chosen.lanes + BESIDE)
 
 
-def _rows_of_a_tile(height: int, blocks: int, programs: int) -> int:
+def rows_of_a_tile(height: int, blocks: int, programs: int) -> int:
     """As many as leave every program some tiles: the warm-up above a tile is work done twice.
 
     Multiples of 16: Triton compiles anew for other numbers.

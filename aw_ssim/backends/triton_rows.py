@@ -87,7 +87,8 @@ def last_visible(source, first, end):
         more_x, more_y = (), ()
         for q in tl.static_range(COLUMNS):
             # The difference is NaN where the pixel is not finite.
-            good_x, good_y = (shares[q] > 0) & (x[q] - x[q] == 0), (shares[q] > 0) & (y[q] - y[q] == 0)
+            good_x = (shares[q] > 0) & (x[q] - x[q] == 0)
+            good_y = (shares[q] > 0) & (y[q] - y[q] == 0)
             more_x = more_x + (tl.where(good_x, x[q], found_x[q]),)
             more_y = more_y + (tl.where(good_y, y[q], found_y[q]),)
         found_x, found_y = more_x, more_y
