@@ -235,22 +235,25 @@ def tiles_kernel(
                     store_fields(own_sums, (pixels_x[q], pixels_y[q]) + done, PITCH)
             # Also before the next row's moments take the place of these.
             tl.debug_barrier()
-            if GRADIENTS and oldest >= top:
-                gradients = sum_along(at_sums, pixels_x, pixels_y, taps, SIZE, FIELDS, PITCH)
-                for q in tl.static_range(COLUMNS):
-                    factor = scale
-                    if SAME:
-                        edge = twice_on_edges(oldest, height) * twice_on_edges(columns[q], width)
-                        factor /= edge
-                    own = own_columns[q] & (columns[q] < width)
-                    for image in tl.static_range(GRADIENTS):
-                        gradient = gradients[q][image] * factor
-                        if MASKED:
-                            share = held_shares[q * SIZE]
-                            # Also 0 where the gathered sum is not finite.
-                            gradient = tl.where(share > 0, gradient * share, 0.0)
-                        to = (grad_y if image else grad_x) + (plane * height + oldest) * width
-                        tl.store(to + columns[q], gradient, mask=own)
+            done_row = row - HALF
+            # Triton 3.3 cannot join a constant and a number by "and".
+            if GRADIENTS:  # noqa: SIM102
+                if done_row >= top:
+                    gradients = sum_along(at_sums, pixels_x, pixels_y, taps, SIZE, FIELDS, PITCH)
+                    for q in tl.static_range(COLUMNS):
+                        factor = scale
+                        if SAME:
+                            factor /= twice_on_edges(done_row, height)
+                            factor /= twice_on_edges(columns[q], width)
+                        own = own_columns[q] & (columns[q] < width)
+                        for image in tl.static_range(GRADIENTS):
+                            gradient = gradients[q][image] * factor
+                            if MASKED:
+                                share = held_shares[q * SIZE]
+                                # Also 0 where the gathered sum is not finite.
+                                gradient = tl.where(share > 0, gradient * share, 0.0)
+                            to = (grad_y if image else grad_x) + (plane * height + done_row) * width
+                            tl.store(to + columns[q], gradient, mask=own)
             held_sums = without_oldest(held_sums, SUMS, COLUMNS)
             held_x = without_oldest(held_x, 1, COLUMNS)
             held_y = without_oldest(held_y, 1, COLUMNS)
