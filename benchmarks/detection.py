@@ -19,15 +19,13 @@ from typing import Any
 import yaml
 
 from benchmarks.common import RESULTS, save
-from benchmarks.detection_page import METRICS, SCORES, Row, page, readme_arms
+from benchmarks.detection_page import METRICS, RECIPE, SCORES, Row, page, readme_arms
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs" / "detection.md", ROOT / "README.md"
 # Of the settings, those that the tables' runs differ in.
-KEPT = (
-    *("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights"),
-    *("defect_side", "defect_count"),
-)
+KEPT = (*("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs"), "weights")
+KEPT += RECIPE
 
 
 def collect(folders: Iterable[Path]) -> list[dict[str, Any]]:

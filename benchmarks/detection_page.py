@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from examples.two_stage.paper import TABLE_1, TABLE_2
-from examples.two_stage.settings import Settings
 from examples.two_stage.tables import ARMS, MEASURES
 
 # In this page's order.
@@ -22,6 +21,12 @@ UNTRAINED = list(SCORES)[2:]
 GENERATED = ["carpet", "leather", "wood", "tile", "hazelnut"]
 # The term that weighs most in the preset, the paper's direction.
 HEAVIEST = dict.fromkeys(GENERATED[:3], "structure") | dict.fromkeys(GENERATED[3:], "luminance")
+
+# What may differ between runs of one arm in one table.
+RECIPE = (
+    *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
+    *("skips", "flips", "crops_per_image"),
+)
 
 Row = Mapping[str, Any]
 
@@ -74,17 +79,32 @@ def _category(rows: Sequence[Row]) -> str:
 
 
 def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The runs of each arm and, where they differ, of each way to paint defects."""
-    ordered = sorted(rows, key=lambda row: (list(ARMS).index(row["arm"]), _name(row), row["seed"]))
-    return {_name(row): [r for r in ordered if _name(r) == _name(row)] for row in ordered}
+    """The runs of each arm and, where they differ, of each recipe."""
+    usual = {}
+    for category in {row["category"] for row in rows}:
+        recipes = [_recipe(row) for row in rows if row["category"] == category]
+        usual[category] = max(recipes, key=recipes.count)
+    names = [_name(row, usual[row["category"]]) for row in rows]
+    order = sorted(
+        zip(names, rows, strict=True),
+        key=lambda pair: (list(ARMS).index(pair[1]["arm"]), pair[0], pair[1]["seed"]),
+    )
+    return {name: [row for other, row in order if other == name] for name, _ in order}
 
 
-def _name(row: Row) -> str:
-    side, count = row["settings"]["defect_side"], row["settings"]["defect_count"]
-    name = ARMS[row["arm"]]
-    if (tuple(side), tuple(count)) == (Settings.defect_side, Settings.defect_count):
-        return name
-    return f"{name}; {count[0]} to {count[1]} painted defects of {side[0]} to {side[1]} of the side"
+def _recipe(row: Row) -> list[str]:
+    """As the options of the command."""
+    options = []
+    for key in RECIPE:
+        value = row["settings"][key]
+        values = value if isinstance(value, list) else [value]
+        options.append(" ".join([f"--{key.replace('_', '-')}", *map(str, values)]))
+    return options
+
+
+def _name(row: Row, usual: Sequence[str]) -> str:
+    options = [option for option in _recipe(row) if option not in usual]
+    return ARMS[row["arm"]] + (f"; `{' '.join(options)}`" if options else "")
 
 
 def _cells(rows: Sequence[Row], score: str) -> list[str]:

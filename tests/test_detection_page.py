@@ -10,7 +10,7 @@ yaml = pytest.importorskip("yaml", reason="PyYAML comes with the examples extra"
 
 from benchmarks.common import RESULTS  # noqa: E402
 from benchmarks.detection import PAGE, README, merged, with_table  # noqa: E402
-from benchmarks.detection_page import ARMS, page, readme_arms, readme_table  # noqa: E402
+from benchmarks.detection_page import ARMS, by_name, page, readme_arms, readme_table  # noqa: E402
 
 ROWS = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))["runs"]
 
@@ -48,6 +48,16 @@ def test_cells_have_mean_least_and_greatest() -> None:
     cell = f"{100 * sum(values) / len(values):.1f}"
     cell += f" ({100 * min(values):.1f} to {100 * max(values):.1f})"
     assert f"| {ARMS['ssim+l1']} | {cell} / " in readme_arms([*rows, *more])
+
+
+def test_another_recipe_is_named_by_its_options() -> None:
+    rows = json.loads(json.dumps([row for row in ROWS if row["category"] == "grid"]))
+    other = json.loads(json.dumps(rows[0]))
+    other["settings"] |= {"skips": "none", "defect_side": [0.2, 1.5]}
+    named = by_name([*rows, other])
+    assert named.pop(f"{ARMS[other['arm']]}; `--defect-side 0.2 1.5 --skips none`") == [other]
+    assert set(named) <= set(ARMS.values())
+    assert sorted(map(str, rows)) == sorted(str(row) for runs in named.values() for row in runs)
 
 
 def test_only_the_table_is_replaced() -> None:

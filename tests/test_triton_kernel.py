@@ -182,6 +182,26 @@ def test_strides(layout: str) -> None:
     assert torch.equal(leaves[0].grad, leaves[1].grad)
 
 
+@pytest.mark.parametrize("dim", range(4))
+def test_addresses_beyond_two_to_the_31(dim: int) -> None:
+    """The memory between the pixels is reserved and never touched."""
+    x, y = (image.half().to(DEVICE) for image in pair(7, 6, channels=5))
+    x, y = (image.transpose(0, 1) if dim == 0 else image for image in (x, y))
+    strides = list(x.contiguous().stride())
+    strides[dim] = 2**31 // (x.shape[dim] - 1) + 1
+    far = torch.empty(x.shape[dim] * strides[dim], dtype=x.dtype, device=DEVICE)
+    far = far.as_strided(x.shape, strides).copy_(x)
+    results = []
+    for image in (far, x):
+        leaf = image.detach().requires_grad_()
+        loss = aw_ssim(leaf, y, window_size=3, backend="triton")
+        loss.backward()
+        results.append((loss, leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1] is not None
+    assert torch.equal(results[0][1], results[1][1])
+
+
 def test_nothing_unwritten_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = (image.to(DEVICE) for image in pair())
     new_empty = Tensor.new_empty

@@ -1,0 +1,102 @@
+"""What is launched, and that nothing before a launch waits for the GPU. No GPU needed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from triton_release import require_triton
+
+from aw_ssim import AWSSIMLoss
+from aw_ssim.backends import triton_support
+from aw_ssim.local_terms import Constants
+
+require_triton()
+
+from aw_ssim.backends import triton_op  # noqa: E402
+from aw_ssim.backends.analytic import Options  # noqa: E402
+
+PROCESSORS = 132
+
+
+class Launches:
+    """In the kernel's place: notes what it is launched with."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[tuple[int, ...], tuple[Any, ...], dict[str, Any]]] = []
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return lambda *args, **options: self.noted.append((grid, args, options))
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
+    noted = Launches()
+    monkeypatch.setattr(triton_op, "tiles_kernel", noted)
+    monkeypatch.setattr(triton_op, "_on", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(triton_op, "_processors", lambda device: (PROCESSORS, 32))
+    monkeypatch.setattr(triton_support, "_why_not", lambda device: "")
+    return noted
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_a_launch_reads_no_value(launches: Launches, masked: bool) -> None:
+    """A fake tensor has none, and raises an error where one is asked for."""
+    with FakeTensorMode():
+        x, y = (torch.empty(5, 5, 1080, 1920, device="cuda") for _ in range(2))
+        taps = torch.empty(11, device="cuda")
+        mask = torch.empty(5, 1, 1080, 1920, device="cuda") if masked else None
+        options = Options((0.5, 0.3, 0.2), Constants(1e-4, 9e-4), 1.0, False)
+        sums, grad_x, grad_y = triton_op.dissimilarity_sums(x, y, taps, mask, options, True, False)
+    assert sums.shape == (5,)
+    assert grad_x is not None
+    assert grad_x.shape == x.shape
+    assert grad_y is None
+    ((grid, arguments, constants),) = launches.noted
+    tensors = [argument for argument in arguments if isinstance(argument, torch.Tensor)]
+    assert {tensor.device.type for tensor in tensors} == {"cuda"}
+    assert any(tensor is taps for tensor in tensors)
+    # All programs run at once and leave no processor idle.
+    assert grid[0] * constants["num_warps"] == PROCESSORS * triton_op.WARPS_PER_PROCESSOR
+
+
+@pytest.mark.usefixtures("launches")
+def test_a_growing_sigma_on_the_device_is_not_waited_for() -> None:
+    """So a CUDA graph can be captured: torch refuses to capture what waits."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(2, 3, 64, 64, device="cuda", requires_grad=True)
+        y = torch.empty(2, 3, 64, 64, device="cuda")
+        loss = AWSSIMLoss(sigma=torch.tensor(0.7, device="cuda"), backend="triton")
+        # The gradient is formed here too; torch's own backward pass needs a real GPU.
+        result = loss(x, y)
+    assert result.shape == ()
+    assert result.requires_grad
+
+
+@pytest.mark.parametrize("width", [64, 128, 256, 512])
+def test_common_widths_are_one_tile(width: int) -> None:
+    chosen = triton_op.layout(11, False, 1, False, width)
+    assert (chosen.blocks, chosen.lanes * chosen.columns) == (1, width)
+
+
+@pytest.mark.parametrize("size", [3, 11, 33])
+@pytest.mark.parametrize("gradients", [0, 2])
+@pytest.mark.parametrize("same", [False, True], ids=["valid", "same"])
+@pytest.mark.parametrize("lanes_of_warp", [32, 64])
+def test_tiles_cover_every_width(size: int, gradients: int, same: bool, lanes_of_warp: int) -> None:
+    """And no other layout computes fewer columns."""
+    overlap = (size - 1) * (2 if gradients else 1)
+    for width in range(size, 700):
+        chosen = triton_op.layout(size, False, gradients, same, width, lanes_of_warp)
+        computed = chosen.blocks * chosen.lanes * chosen.columns
+        own = chosen.lanes * chosen.columns - overlap
+        assert own > 0
+        # With padding "valid" the image's edges lack no window.
+        covered = chosen.blocks * own + (0 if same else overlap)
+        assert covered - own < width <= covered or (chosen.blocks == 1 and width <= covered)
+        assert chosen.lanes == lanes_of_warp * chosen.warps
+        for other in triton_op.layouts(chosen.columns, size, gradients, same, width, lanes_of_warp):
+            assert computed <= other.blocks * other.lanes * other.columns
