@@ -1,13 +1,13 @@
 """The fused kernel: windowed statistics, loss and gradient of a tile of one plane.
 
-A program takes tile after tile, each `strip` rows and as many columns as its lanes hold less the
-edges that its neighbours compute too, and streams the tile's rows, ROWS at a time, through four
-passes:
+A program takes tile after tile and goes down it row by row. Its lanes hold the last SIZE rows of
+pixels in registers, and the sums of the pixels whose windows are not all known. A new row goes
+through four passes:
 
-1. `column_moments`: of the window's rows that end with a new one, in registers;
-2. `window_moments`: along the rows, from what the lanes beside have found;
-3. `spread`: the windows' derivatives, summed for the pixels that they see in their column;
-4. `sum_along`: the same along the rows, which is the gradient.
+1. `column_moments`: of the SIZE pixels in each column;
+2. `window_moments`: along the row, from those of the columns beside;
+3. `spread`: derivatives of the windows, added to the sums of the pixels they see in their column;
+4. `sum_along`: the sums of the oldest row, along it, which is the gradient.
 
 Lanes tell each other of passes 1 and 3 through the program's scratch, a few rows that stay in the
 cache; a barrier stands between every write and read of it. The formulas are those of
@@ -166,8 +166,8 @@ def tiles_kernel(
         held_sums = zeros((SIZE - 1) * COLUMNS * SUMS, LANES)
         loss = tl.zeros([LANES], tl.float32)
 
-        # The image row of the oldest that is held, once another has come: of `bottom - 1` are the
-        # last pixels, or the centres of the last windows.
+        # The oldest of the SIZE rows that are held: the one whose pixels are complete. Its number
+        # and that of the windows' centres, HALF below it, are the image's.
         for oldest in range(first, bottom if GRADIENTS else bottom - HALF):
             row_x, row_y, row_shares = load_rows(source, hidden, oldest + SIZE - 1, 1, MASKED)
             held_x, held_y = append(held_x, row_x, COLUMNS), append(held_y, row_y, COLUMNS)
