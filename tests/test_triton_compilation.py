@@ -102,5 +102,10 @@ def test_half_images_and_wide_strides_compile(image: str, tmp_path: Path) -> Non
     assert 0 < used["REG"] <= REGISTERS
 
 
+def test_no_size_of_an_image_makes_triton_compile_anew() -> None:
+    general = {parameter.name for parameter in tiles_kernel.params if parameter.do_not_specialize}
+    assert general == set(INTEGERS)
+
+
 def test_a_barrier_stands_between_the_passes() -> None:
     assert machine_code(90).asm["ptx"].count("bar.sync") >= 4

@@ -100,3 +100,14 @@ def test_tiles_cover_every_width(size: int, gradients: int, same: bool, lanes_of
         assert chosen.lanes == lanes_of_warp * chosen.warps
         for other in triton_op.layouts(chosen.columns, size, gradients, same, width, lanes_of_warp):
             assert computed <= other.blocks * other.lanes * other.columns
+
+
+def test_tiles_are_as_high_as_is_done_soonest() -> None:
+    # All 528 programs at once, with 12 rows each; 16 would leave a quarter of them idle.
+    assert triton_op.rows_of_a_tile(128, 48, 528, 10) == 12
+    cases = ((1080, 100, 132), (11, 1, 1056), (4000, 5000, 264), (64, 1, 8))
+    for height, blocks, programs in cases:
+        rows = triton_op.rows_of_a_tile(height, blocks, programs, 10)
+        tiles = blocks * -(-height // rows)
+        # Within a fifth of work that could be cut at will, or one round of the least rows.
+        assert -(-tiles // programs) * (rows + 10) <= max(1.2 * blocks * height / programs, 18)

@@ -49,7 +49,11 @@ from .triton_rows import (
 BESIDE: tl.constexpr = tl.constexpr(32)
 
 
-@triton.jit
+# Triton would compile anew for sizes that are multiples of 16, or 1, and no code gains by it.
+SIZES = ("channels", "height", "width", "planes", "tiles", "strip")
+
+
+@triton.jit(do_not_specialize=SIZES)
 def tiles_kernel(
     x,
     y,

@@ -6,6 +6,8 @@ Imported only where this backend is used: Triton is no dependency on machines wi
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 from typing import NamedTuple
 
 import torch
@@ -96,6 +98,7 @@ def layouts(
     return found
 
 
+@functools.lru_cache(maxsize=1024)
 def layout(
     size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
 ) -> Layout:
@@ -129,7 +132,7 @@ def _launch(
     processors, lanes_of_warp = _processors(x.device)
     chosen = layout(taps.shape[0], mask is not None, gradients, options.same, w, lanes_of_warp)
     most = WARPS_PER_PROCESSOR // chosen.warps * processors
-    strip = rows_of_a_tile(h, n * c * chosen.blocks, most)
+    strip = rows_of_a_tile(h, n * c * chosen.blocks, most, taps.shape[0] - 1)
     tiles = n * c * chosen.blocks * triton.cdiv(h, strip)
     programs = min(tiles, most)
     scratch = taps.new_empty(programs * _scratch_size(chosen, mask is not None, gradients))
@@ -187,15 +190,15 @@ def _scratch_size(chosen: Layout, masked: bool, gradients: int) -> int:
     return BESIDE + chosen.columns * fields * (chosen.lanes + BESIDE)
 
 
-def rows_of_a_tile(height: int, blocks: int, programs: int) -> int:
-    """As many as leave every program some tiles: the warm-up above a tile is work done twice.
+@functools.lru_cache(maxsize=1024)
+def rows_of_a_tile(height: int, blocks: int, programs: int, overlap: int) -> int:
+    """What is done soonest: every tile of a column does its neighbours' `overlap` rows too."""
 
-    Multiples of 16: Triton compiles anew for other numbers.
-    """
-    for rows in (256, 128, 64, 32):
-        if blocks * triton.cdiv(height, rows) >= 4 * programs:
-            return rows
-    return 32 if blocks * triton.cdiv(height, 32) >= programs else 16
+    def steps_of_a_program(rows: int) -> int:
+        tiles = blocks * math.ceil(height / rows)
+        return math.ceil(tiles / programs) * (rows + overlap)
+
+    return min(range(512, 7, -4), key=steps_of_a_program)
 
 
 def _processors(device: torch.device) -> tuple[int, int]:
