@@ -30,7 +30,7 @@ REGISTERS = 65536 // (triton_op.WARPS_PER_PROCESSOR * 32)
 IMAGES = ("x", "y")
 FLOATS = ("mask", "upstream", "taps", "scratch", "sums", "maps", "grad_x", "grad_y")
 STRIDES = ("strides_x", "strides_y", "strides_mask")
-INTEGERS = ("channels", "height", "width", "planes", "tiles", "strip")
+INTEGERS = ("channels", "height", "width", "planes", "tiles", "blocks", "strip")
 NUMBERS = ("scale", "c1", "c2", "a", "b", "g")
 DEFAULT = {
     "SIZE": 11,

@@ -50,7 +50,7 @@ BESIDE: tl.constexpr = tl.constexpr(32)
 
 
 # Triton would compile anew for sizes that are multiples of 16, or 1, and no code gains by it.
-SIZES = ("channels", "height", "width", "planes", "tiles", "strip")
+SIZES = ("channels", "height", "width", "planes", "tiles", "blocks", "strip")
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -73,6 +73,7 @@ def tiles_kernel(
     width,
     planes,
     tiles,
+    blocks,
     strip,
     scale,
     c1,
@@ -94,6 +95,7 @@ def tiles_kernel(
 
     Args:
         x, y, mask: N x C x H x W with any strides, in strides_x and so on; mask if MASKED.
+        blocks: tiles side by side, enough for the width.
         upstream: K x N x C x H' x W', of the maps, if UPSTREAM; a, b and g are then not read.
         sums: (tiles,), the weighted loss map summed over each tile.
         maps: K x N x C x H' x W', written if MAPS; K is 1 if PRODUCT, else 3.
@@ -124,8 +126,6 @@ def tiles_kernel(
     map_height, map_width = height - 2 * border, width - 2 * border
     map_size = tl.cast(planes, tl.int64) * map_height * map_width
     strips = tl.cdiv(height, strip)
-    # The first and the last tile of a row lack no window that lies beyond the image.
-    blocks = tl.cdiv(width, OWN) if SAME else tl.maximum(tl.cdiv(width - 2 * EDGE, OWN), 1)
 
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         plane = tl.cast(tile // (strips * blocks), tl.int64)
@@ -139,6 +139,7 @@ def tiles_kernel(
         if SAME:
             left -= EDGE
         else:
+            # No window beyond the image's edge, and so none that a tile could lack there.
             own_from = tl.where(block == 0, 0, EDGE)
             own_to = tl.where(block == blocks - 1, LANES * COLUMNS, EDGE + OWN)
             first = tl.maximum(first, 0)

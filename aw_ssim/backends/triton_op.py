@@ -86,7 +86,8 @@ def layouts(
     columns: int, size: int, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
 ) -> list[Layout]:
     """All that can cut planes of this width, with so many columns in a lane."""
-    # Neighbouring tiles both compute the columns at their edges.
+    # Neighbouring tiles both compute the columns at their edges; beyond an image's edge there is
+    # nothing to compute, unless it is mirrored there.
     shared = (size - 1) * (2 if gradients else 1)
     found = []
     for warps in (1, 2, 4, 8):
@@ -159,6 +160,7 @@ def _launch(
             w,
             n * c,
             tiles,
+            chosen.blocks,
             strip,
             1 / options.data_range,
             *options.constants,

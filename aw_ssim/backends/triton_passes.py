@@ -55,7 +55,6 @@ def window_moments(
     Args:
         at: where this lane has written its first column's moments.
     """
-    FIRST: tl.constexpr = -(SIZE // 2)
     zero = tl.zeros(at.shape, tl.float32)
     pivots, sums = (), ()
     for q in tl.static_range(COLUMNS):
@@ -68,9 +67,9 @@ def window_moments(
         pivots = _weighted_pivots(at, pivots, taps, SIZE, FIELDS, PITCH)
     # A loop that the compiler unrolls: unrolled here, it takes Triton a minute.
     for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
-        some = load_some_taps(taps, (lane - 1) * COLUMNS + 1, 2 * COLUMNS - 1, SIZE)
+        some = load_some_taps(taps, lane, COLUMNS, SIZE)
         for i in tl.static_range(COLUMNS):
-            place = at + lane + ((FIRST + i) // COLUMNS + (FIRST + i) % COLUMNS * FIELDS * PITCH)
+            place = at + lane + beside(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
             entry = load_fields(place, FIELDS, PITCH)
             more = ()
             for q in tl.static_range(COLUMNS):
@@ -91,11 +90,10 @@ def _weighted_pivots(
 ):
     """Of each window, the mean of its columns' pivots, and its total weight."""
     COLUMNS: tl.constexpr = len(pivots)
-    FIRST: tl.constexpr = -(SIZE // 2)
     for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
-        some = load_some_taps(taps, (lane - 1) * COLUMNS + 1, 2 * COLUMNS - 1, SIZE)
+        some = load_some_taps(taps, lane, COLUMNS, SIZE)
         for i in tl.static_range(COLUMNS):
-            place = at + lane + ((FIRST + i) // COLUMNS + (FIRST + i) % COLUMNS * FIELDS * PITCH)
+            place = at + lane + beside(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
             x, y, total = tl.load(place), tl.load(place + PITCH), tl.load(place + 7 * PITCH)
             more = ()
             for q in tl.static_range(COLUMNS):
@@ -133,15 +131,14 @@ def sum_along(
 ):
     """The gradients of a lane's pixels in one row, from the sums and the pixels beside them."""
     COLUMNS: tl.constexpr = len(pixels_x)
-    FIRST: tl.constexpr = -(SIZE // 2)
     zero = tl.zeros(at.shape, tl.float32)
     gradients = ()
     for _ in tl.static_range(COLUMNS):
         gradients = gradients + ((zero, zero),)
     for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
-        some = load_some_taps(taps, (lane - 1) * COLUMNS + 1, 2 * COLUMNS - 1, SIZE)
+        some = load_some_taps(taps, lane, COLUMNS, SIZE)
         for i in tl.static_range(COLUMNS):
-            place = at + lane + ((FIRST + i) // COLUMNS + (FIRST + i) % COLUMNS * FIELDS * PITCH)
+            place = at + lane + beside(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
             entry = load_fields(place, FIELDS, PITCH)
             more = ()
             for q in tl.static_range(COLUMNS):
@@ -154,6 +151,12 @@ def sum_along(
                 more = more + ((grad_x, grad_y),)
             gradients = more
     return gradients
+
+
+@triton.jit
+def beside(offset: tl.constexpr, COLUMNS: tl.constexpr, COLUMN_PITCH: tl.constexpr):
+    """How far from a lane's first column, in the scratch, that of the offset lies."""
+    return offset // COLUMNS + offset % COLUMNS * COLUMN_PITCH
 
 
 @triton.jit

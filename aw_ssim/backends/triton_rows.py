@@ -30,11 +30,14 @@ def load_taps(taps, SIZE: tl.constexpr):
 
 
 @triton.jit
-def load_some_taps(taps, first, COUNT: tl.constexpr, SIZE: tl.constexpr):
-    """Taps from number `first` on; those beyond the window are 0."""
+def load_some_taps(taps, lane, COLUMNS: tl.constexpr, SIZE: tl.constexpr):
+    """Those of the COLUMNS columns that the lane-th lane from the window's first one holds.
+
+    As seen by the windows of COLUMNS columns: for the last one first. Beyond the window they are 0.
+    """
     some = ()
-    for i in tl.static_range(COUNT):
-        number = first + i
+    for i in tl.static_range(2 * COLUMNS - 1):
+        number = (lane - 1) * COLUMNS + 1 + i
         some = some + (tl.load(taps + number, mask=(number >= 0) & (number < SIZE), other=0.0),)
     return some
 
