@@ -4,7 +4,7 @@ Components: the structure map and AW-SSIM's gradient in float32, beside the text
 as E[x^2] - E[x]^2, with the same smooth product; other libraries do not compute the terms apart.
 
 Losses: value and gradient of every library's SSIM and of both our losses, in four dtypes. The
-truth is ``tests/oracle.py``, which shares no code with the library, on the images as rounded to
+truth is ``tests/support/oracle.py``, which shares no code with the library, on the images as rounded to
 the dtype: of standard SSIM for SSIM, of equal weights for AW-SSIM. The float64 column shows how
 far a library's *definition* is from the common one; what the others have beyond it is rounding.
 

@@ -1,7 +1,7 @@
 """Writes docs/benchmarks.md and README's section of figures from the results.
 
 ``python -m benchmarks.page``. Sentences hold no figure of their own, and
-``tests/test_benchmark_page.py`` holds both texts to ``results/*.json``.
+``tests/project/test_benchmark_page.py`` holds both texts to ``results/*.json``.
 """
 
 from __future__ import annotations

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import pytest
 import torch
 from hypothesis import settings
-
-# The first two take everything; the third no masks, no float64 and no window beyond 33.
-COMPLETE_BACKENDS = ("torch", "analytic")
-# It is optional, and the `test` extra brings it.
-BACKENDS = (*COMPLETE_BACKENDS, *(["numba"] if find_spec("numba") else []))
+from tested_backends import BACKENDS, COMPLETE_BACKENDS
 
 # the images are small: a second thread costs more than it brings
 torch.set_num_threads(1)

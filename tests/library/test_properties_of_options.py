@@ -1,7 +1,7 @@
 """Properties over all options at once: what functions, modules, reductions and masks promise.
 
 CI draws 30 calls for each. By hand, 2,000 others each time:
-    python -m pytest tests/test_hardening_properties.py --hypothesis-profile aw_ssim_long
+    python -m pytest tests/library/test_properties_of_options.py --hypothesis-profile aw_ssim_long
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from conftest import BACKENDS, COMPLETE_BACKENDS
+from drawn_images import pairs, weights
 from hypothesis import given
 from hypothesis import strategies as st
-from test_properties import pairs, weights
+from tested_backends import BACKENDS, COMPLETE_BACKENDS
 from tolerances import TOLERANCES
 from torch import Tensor
 

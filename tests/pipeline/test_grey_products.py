@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_examples_defects import generator
-from test_examples_validation_defects import texture
+from samples import generator, texture
 from two_stage.defect_sources import build_source_bank
 from two_stage.defects import DefectRanges, add_defects, draw_defects
 from two_stage.settings import Settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from samples import texture
 from two_stage.validation_defects import (
     KINDS,
     NOTICEABLE,
@@ -15,11 +16,6 @@ from two_stage.validation_defects import (
     _mask,
     paint_validation_defect,
 )
-
-
-def texture(channels: int, seed: int = 0) -> Picture:
-    field = gaussian_filter(np.random.default_rng(seed).normal(size=(channels, 96, 96)), (0, 1, 1))
-    return np.clip(0.5 + 0.15 * field / field.std(), 0, 1).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", KINDS)

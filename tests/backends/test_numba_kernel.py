@@ -22,25 +22,12 @@ from aw_ssim import AWSSIMLoss, aw_ssim, ssim
 
 pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 
+from numba_cases import WEIGHTS, images, results_at_many_widths, value_and_gradients
+
 from aw_ssim.backends import numba_op
 from aw_ssim.backends.numba_intrinsics import LANES
 from aw_ssim.backends.numba_kernel import ROWS, cut
 from aw_ssim.backends.numba_passes import COLUMNS
-
-WEIGHTS = (0.2, 0.3, 0.5)
-
-
-def images(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    x = 0.5 + 0.2 * noise(0, torch.empty(shape))
-    return x.clamp(0, 1), (x + 0.1 * noise(1, x)).clamp(0, 1)
-
-
-def value_and_gradients(x: Tensor, y: Tensor, **options: Any) -> tuple[Tensor, ...]:
-    x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
-    value = aw_ssim(x, y, WEIGHTS, **options)
-    upstream = noise(2, value.detach()) if value.dim() else torch.ones(())
-    return value.detach(), *torch.autograd.grad(value, (x, y), upstream.to(value.dtype))
-
 
 @pytest.fixture
 def threads(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -165,18 +152,8 @@ def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
     assert not value.isfinite().all()
 
 
-def results_at_many_widths() -> list[Tensor]:
-    results: list[Tensor] = []
-    for width in (11, 18, 26, 27, 42, 43, 44, COLUMNS + 30):
-        for padding in ("valid", "same"):
-            pair = images((1, 1, 13, width))
-            results += value_and_gradients(*pair, padding=padding, backend="numba")
-    return results
-
-
 def call_anew(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    tests = Path(__file__).parent
-    environment["PYTHONPATH"] = os.pathsep.join((str(tests), str(tests.parent)))
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     finished = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -199,7 +176,7 @@ from numba.core.codegen import JITCPUCodegen
 known = JITCPUCodegen.magic_tuple
 JITCPUCodegen.magic_tuple = lambda self: (*known(self)[:2], {features!r})
 from aw_ssim.backends.numba_intrinsics import LANES
-from test_numba_kernel import results_at_many_widths
+from numba_cases import results_at_many_widths
 torch.save((LANES, results_at_many_widths()), "results.pt")
 """
     kept = str(tmp_path / "kept")

@@ -2,8 +2,8 @@
 
 Run by hand with Python 3.11 or newer; every cell is a new environment of about 6 GB, deleted after
 its tests:
-    python tests/version_matrix.py python3.10 python3.13
-    python tests/version_matrix.py python3.11 --torch 2.6.0 -- tests/test_compile.py -x
+    python tests/tools/version_matrix.py python3.10 python3.13
+    python tests/tools/version_matrix.py python3.11 --torch 2.6.0 -- tests/library/test_compile.py -x
 Which torch is the oldest, and what the tests need, stands in pyproject.toml. The tests of the
 example pipeline are left out: they need its extras.
 """
@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 import tomllib
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Beside the extra `test` without the pipeline's: pictures, and the workflow's file.
 ALSO_NEEDED = ("scikit-image", "pyyaml")
-PIPELINE = "tests/test_examples_*.py"
+PIPELINE = "tests/pipeline"
 
 
 class Row(NamedTuple):
@@ -100,7 +100,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:split])
-    selection = arguments[split + 1 :] or ["tests", f"--ignore-glob={PIPELINE}"]
+    selection = arguments[split + 1 :] or ["tests", f"--ignore={PIPELINE}"]
     logs = options.logs or Path(tempfile.mkdtemp(prefix="aw_ssim_matrix_logs_"))
     logs.mkdir(parents=True, exist_ok=True)
     print("| Python | torch | outcome | seconds |\n|---|---|---|---|")

@@ -14,6 +14,12 @@ from two_stage.run_folder import save_settings
 from two_stage.scoring import Normality, Scorer
 from two_stage.settings import Settings
 
+# Of a training that takes seconds.
+TINY = (
+    "--image-size", "64", "--patch-size", "64", "--test-stride", "32", "--width", "4",
+    "--stage-1-epochs", "2", "--stage-2-epochs", "1", "--crops-per-image", "2",
+    "--batch-size", "4", "--pictures-per-type", "1",
+)  # fmt: skip
 PIXEL_THRESHOLD = 1.5
 IMAGE_THRESHOLD = 4.0
 

@@ -16,18 +16,14 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_run import TINY
 from two_stage import ablate, evaluate_again, predict, train, tune
 from two_stage.dataset import find_category
 from two_stage.demo_dataset import PAINTERS, write_demo_dataset
 from two_stage.picture_files import load_image, load_mask
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 DATA_VARIABLE = "AW_SSIM_TEST_DATA"
-TINY = (
-    "--image-size", "64", "--patch-size", "64", "--test-stride", "32", "--width", "4",
-    "--stage-1-epochs", "2", "--stage-2-epochs", "1", "--crops-per-image", "2",
-    "--batch-size", "4", "--pictures-per-type", "1",
-)  # fmt: skip
 
 
 def run_script(name: str, *arguments: str, expect: int = 0, launcher: tuple[str, ...] = ()) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from skimage.draw import polygon2mask
 from torch import Tensor
+from samples import generator
 from two_stage.defect_sources import SourceBank, build_source_bank, noise_images
 from two_stage.defects import (
     DefectRanges,
@@ -28,10 +29,6 @@ PLAIN = DefectRanges(
     count=(1, 1), opacity=(1.0, 1.0), brightness=0.0, contrast=0.0, colour=0.0, side=(0.3, 0.4)
 )
 BLACK, WHITE = torch.zeros(1, 1, 96, 96), torch.full((1, 1, 96, 96), 255, dtype=torch.uint8)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(batch: int, seed: int = 0, probability: float = 1.0, **changes: object) -> Defects:

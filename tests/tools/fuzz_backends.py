@@ -2,8 +2,8 @@
 
 The truth is the `torch` backend on float64 copies of the images. The tests run a few hundred calls;
 by hand, and a single one of them again:
-    python tests/fuzz_backends.py --calls 10000 --seed 0
-    python tests/fuzz_backends.py --calls 1 --seed 0 --first 123
+    PYTHONPATH=tests/support python tests/tools/fuzz_backends.py --calls 10000 --seed 0
+    PYTHONPATH=tests/support python tests/tools/fuzz_backends.py --calls 1 --seed 0 --first 123
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from conftest import BACKENDS
 from fuzz_calls import Call, random_call
+from tested_backends import BACKENDS
 from torch import Tensor
 
 from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim, ssim_components

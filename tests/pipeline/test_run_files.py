@@ -14,9 +14,9 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
-from test_examples_training import SETTINGS as TRAINED
-from test_examples_training import train_in
 from tiny_run import write_run
+from tiny_training import SETTINGS as TRAINED
+from tiny_training import train_in
 from two_stage import evaluate_again, export, predict
 from two_stage.checkpoint import save_checkpoint
 from two_stage.model import build_model

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_examples_scripts import TINY
-from tiny_run import write_run
+from tiny_run import TINY, write_run
 from two_stage import evaluate_again, export, train, tune
 from two_stage.demo_dataset import write_demo_dataset
 from two_stage.picture_files import DataError

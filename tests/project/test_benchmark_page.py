@@ -18,7 +18,7 @@ from benchmarks.plot import PICTURES, digest, draw, picture
 from benchmarks.tables import label, table
 
 RESULTS_NOW = read_results()
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REMEDY = "run `python -m benchmarks page`"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from triton_release import require_triton
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_kernel_in_the_interpreter() -> None:
@@ -17,8 +17,8 @@ def test_the_kernel_in_the_interpreter() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     finished = subprocess.run(
-        [*command, *(str(TESTS / f"test_triton_{name}.py") for name in ("kernel", "operators"))],
-        cwd=TESTS.parent,
+        [*command, *(f"tests/backends/test_triton_{name}.py" for name in ("kernel", "operators"))],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,

@@ -1,0 +1,47 @@
+"""A training of seconds, on six pictures of waves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from two_stage.defect_sources import SourceBank
+from two_stage.model import Autoencoder, build_model
+from two_stage.run_data import RunData
+from two_stage.settings import Settings
+from two_stage.training import train
+
+SETTINGS = Settings(
+    image_size=64,
+    patch_size=32,
+    test_stride=16,
+    channels=1,
+    width=4,
+    latent_channels=8,
+    crops_per_image=3,
+    batch_size=4,
+    stage_1_epochs=2,
+    stage_2_epochs=2,
+    checkpoint_steps=4,
+)
+
+
+def run_data(count: int = 6) -> RunData:
+    rows = torch.linspace(0, 1, 64)
+    generator = torch.Generator().manual_seed(0)
+    phases = 6 * torch.rand(count, 1, 1, 1, generator=generator)
+    waves = (0.5 + 0.4 * torch.sin(20 * rows[:, None] + 12 * rows + phases)) * 255
+    images = waves.expand(count, 1, 64, 64).round().to(torch.uint8)
+    bank = SourceBank(images, (range(count),), own=0)
+    return RunData(images, images[:2], None, None, bank, ())
+
+
+def train_in(folder: Path, settings: Settings = SETTINGS) -> Autoencoder:
+    """As the command does, from the first weights on."""
+    folder.mkdir(exist_ok=True)
+    set_seed(settings.seed)
+    model = build_model(settings)
+    train(model, run_data(), settings, folder, Accelerator(cpu=True))
+    return model
