@@ -4,8 +4,8 @@ Components: the structure map and AW-SSIM's gradient in float32, beside the text
 as E[x^2] - E[x]^2, with the same smooth product; other libraries do not compute the terms apart.
 
 Losses: value and gradient of every library's SSIM and of both our losses, in four dtypes. The
-truth is ``tests/support/oracle.py``, which shares no code with the library, on the images as rounded to
-the dtype: of standard SSIM for SSIM, of equal weights for AW-SSIM. The float64 column shows how
+truth is ``tests/support/oracle.py``, which shares no code with the library, on the images as
+rounded to the dtype: of standard SSIM for SSIM, of equal weights for AW-SSIM. The float64 column shows how
 far a library's *definition* is from the common one; what the others have beyond it is rounding.
 
 Run ``python -m benchmarks.accuracy``; it writes ``results/accuracy.json``.
@@ -36,7 +36,7 @@ from benchmarks.common import machine, save
 from benchmarks.peers import SIGMA, WINDOW, Loss, peer_versions, peers
 from benchmarks.speed import running_backends
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import oracle
 
 CONSTANTS = Constants(0.01**2, 0.03**2)
