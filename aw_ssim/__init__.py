@@ -1,6 +1,10 @@
-"""Differentiable image losses: additive weighted SSIM (J. Imaging 2024, 10(5):111) and SSIM."""
+"""Differentiable image losses: additive weighted SSIM (J. Imaging 2024, 10(5):111) and SSIM.
 
-from .category_weights import category_weights
+What is not named here is private.
+"""
+
+from .availability import choose_backend
+from .categories import category_weights
 from .functional import SSIMComponents, aw_ssim, ssim, ssim_components
 from .loss import AWSSIMLoss, SSIMLoss
 from .perceptual import CombinedPerceptualLoss
@@ -16,6 +20,7 @@ __all__ = [
     "SigmaSchedule",
     "aw_ssim",
     "category_weights",
+    "choose_backend",
     "ssim",
     "ssim_components",
 ]

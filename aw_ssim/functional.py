@@ -1,15 +1,14 @@
-"""AW-SSIM and SSIM as functions: images -> windowed statistics -> l, c, s -> sum -> reduction."""
+"""AW-SSIM and SSIM as functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-from . import checks
-from .category_weights import category_weights
-from .comparison import EQUAL_WEIGHTS, Comparison
+from .comparison import compare, components
+from .options import EQUAL_WEIGHTS, Options, parse_weights
 from .sigma_schedule import SigmaSchedule
 
 
@@ -57,7 +56,7 @@ def aw_ssim(
             by it, and counts by the mask at its centre: the map is multiplied by that, the mean
             divided by its sum. Pixels of weight 0 have no influence, whatever they hold.
         backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
-            :mod:`aw_ssim.backends`.
+            :func:`aw_ssim.choose_backend`.
 
     Returns:
         float32, or float64 if an image is. Half-precision images are computed in float32.
@@ -70,21 +69,11 @@ def aw_ssim(
         >>> aw_ssim(image, image, "carpet")
         tensor(1.)
     """
-    shortfall, identical = dissimilarity(
-        x,
-        y,
-        parse_weights(weights),
-        data_range=data_range,
-        window_size=window_size,
-        sigma=sigma,
-        k1=k1,
-        k2=k2,
-        reduction=reduction,
-        padding=padding,
-        mask=mask,
-        backend=backend,
+    options = Options(
+        parse_weights(weights), False, data_range, window_size, k1, k2, reduction, padding, backend
     )
-    return identical - shortfall
+    loss, identical = compare(x, y, mask, sigma, options)
+    return identical - loss
 
 
 def ssim(
@@ -110,21 +99,11 @@ def ssim(
         >>> ssim(image, image)
         tensor(1.)
     """
-    shortfall, identical = dissimilarity(
-        x,
-        y,
-        None,
-        data_range=data_range,
-        window_size=window_size,
-        sigma=sigma,
-        k1=k1,
-        k2=k2,
-        reduction=reduction,
-        padding=padding,
-        mask=mask,
-        backend=backend,
+    options = Options(
+        EQUAL_WEIGHTS, True, data_range, window_size, k1, k2, reduction, padding, backend
     )
-    return identical - shortfall
+    loss, identical = compare(x, y, mask, sigma, options)
+    return identical - loss
 
 
 def ssim_components(
@@ -151,48 +130,7 @@ def ssim_components(
         >>> ssim_components(image, 0.5 * image).structure.shape
         torch.Size([1, 1, 22, 22])
     """
-    comparison = Comparison(
-        x,
-        y,
-        names=("x", "y"),
-        data_range=data_range,
-        window_size=window_size,
-        sigma=sigma,
-        k1=k1,
-        k2=k2,
-        padding=padding,
-        mask=mask,
-        backend=backend,
+    options = Options(
+        EQUAL_WEIGHTS, False, data_range, window_size, k1, k2, "none", padding, backend
     )
-    maps = [1 - shortfall for shortfall in comparison.terms(product=False)]
-    if comparison.centre is not None:
-        maps = [term * comparison.centre for term in maps]
-    return SSIMComponents(*maps)
-
-
-def dissimilarity(
-    x: Tensor,
-    y: Tensor,
-    weights: tuple[float, float, float] | None,
-    *,
-    names: tuple[str, str] = ("x", "y"),
-    reduction: str,
-    **options: Any,
-) -> tuple[Tensor, Tensor | float]:
-    """The loss, 1 - similarity, and the similarity that identical images have.
-
-    Summed from non-negative pieces, so that near zero it keeps its relative accuracy. Weights
-    None means the product of the terms. `names` are what error messages call the images.
-    """
-    checks.choice("reduction", reduction, checks.REDUCTIONS)
-    comparison = Comparison(x, y, names=names, **options)
-    if reduction == "none":
-        shortfall = comparison.weighted_map(weights)
-        return shortfall, 1.0 if comparison.centre is None else comparison.centre
-    total, count = comparison.total(weights), comparison.count()
-    return (total, count) if reduction == "sum" else (total / count, 1.0)
-
-
-def parse_weights(weights: Sequence[float] | str) -> tuple[float, float, float]:
-    """Weights with sum 1, from three numbers or a category's name."""
-    return checks.weights(category_weights(weights) if isinstance(weights, str) else weights)
+    return SSIMComponents(*components(x, y, mask, sigma, options))

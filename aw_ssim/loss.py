@@ -7,38 +7,32 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from . import checks
-from .backends import BACKENDS
-from .comparison import EQUAL_WEIGHTS, window_sigma
-from .functional import dissimilarity, parse_weights
+from .comparison import compare, window_sigma
+from .options import EQUAL_WEIGHTS, Options, parse_weights
 from .sigma_schedule import SigmaSchedule
 
 
 class _StructuralLoss(nn.Module):
-    """What both losses hold: the options, and sigma as a number, a buffer or a schedule."""
+    """What both losses hold: the fields of `Options`, and sigma.
 
+    All are attributes that may be changed; a tensor sigma is a buffer, a schedule a submodule.
+    """
+
+    weights: tuple[float, float, float]
+    product: bool
+    data_range: float
+    window_size: int
+    k1: float
+    k2: float
+    reduction: str
+    padding: str
+    backend: str
     sigma: float | Tensor | SigmaSchedule
 
-    def __init__(
-        self,
-        weights: tuple[float, float, float] | None,
-        data_range: float,
-        window_size: int,
-        sigma: float | Tensor | SigmaSchedule,
-        k1: float,
-        k2: float,
-        reduction: str,
-        padding: str,
-        backend: str,
-    ) -> None:
+    def __init__(self, options: Options, sigma: float | Tensor | SigmaSchedule) -> None:
         super().__init__()
-        self.weights = weights
-        self.data_range = checks.data_range(data_range)
-        self.window_size = checks.window_size(window_size)
-        self.k1 = checks.non_negative_number("k1", k1)
-        self.k2 = checks.non_negative_number("k2", k2)
-        self.reduction = checks.choice("reduction", reduction, checks.REDUCTIONS)
-        self.padding = checks.choice("padding", padding, checks.PADDINGS)
-        self.backend = checks.choice("backend", backend, BACKENDS)
+        for name, value in options.checked()._asdict().items():
+            setattr(self, name, value)
         if isinstance(sigma, SigmaSchedule):
             self.sigma = sigma
         elif isinstance(sigma, Tensor):
@@ -46,6 +40,10 @@ class _StructuralLoss(nn.Module):
             self.register_buffer("sigma", sigma)
         else:
             self.sigma = float(window_sigma(sigma, self.window_size))
+
+    def options(self) -> Options:
+        """The options as they are now."""
+        return Options(*[getattr(self, name) for name in Options._fields])
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of a batch of images against its targets.
@@ -58,39 +56,24 @@ class _StructuralLoss(nn.Module):
         Returns:
             A scalar, or the loss map N x C x H' x W' with ``reduction="none"``.
         """
-        shortfall, _ = dissimilarity(
-            prediction,
-            target,
-            self.weights,
-            names=("prediction", "target"),
-            data_range=self.data_range,
-            window_size=self.window_size,
-            sigma=self.sigma,
-            k1=self.k1,
-            k2=self.k2,
-            reduction=self.reduction,
-            padding=self.padding,
-            mask=mask,
-            backend=self.backend,
-        )
-        return shortfall
+        names = ("prediction", "target")
+        return compare(prediction, target, mask, self.sigma, self.options(), names).loss
 
     def extra_repr(self) -> str:
-        parts = [
-            f"data_range={self.data_range:g}",
-            f"window_size={self.window_size}",
-            f"k1={self.k1:g}",
-            f"k2={self.k2:g}",
-            f"reduction={self.reduction!r}",
-            f"padding={self.padding!r}",
-            f"backend={self.backend!r}",
-        ]
+        values = self.options()._asdict()
+        del values["product"]
+        if self.product:
+            del values["weights"]
+        parts = {name: _plainly(value) for name, value in values.items()}
         if not isinstance(self.sigma, SigmaSchedule):
-            parts.insert(2, f"sigma={float(self.sigma):g}")
-        if self.weights is not None:
-            weights = ", ".join(f"{weight:.4g}" for weight in self.weights)
-            parts.insert(0, f"weights=({weights})")
-        return ", ".join(parts)
+            parts["sigma"] = f"{float(self.sigma):g}"
+        return ", ".join(f"{name}={text}" for name, text in parts.items())
+
+
+def _plainly(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(f'{number:.4g}' for number in value)})"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 class AWSSIMLoss(_StructuralLoss):
@@ -114,7 +97,7 @@ class AWSSIMLoss(_StructuralLoss):
             over reflected borders: anomaly maps, and training on crops, whose outer pixels
             ``"valid"`` hardly sees.
         backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
-            :mod:`aw_ssim.backends`.
+            :func:`aw_ssim.choose_backend`.
 
     Raises:
         TypeError, ValueError: an option here, or an image in a call, is not as described; the
@@ -140,17 +123,18 @@ class AWSSIMLoss(_StructuralLoss):
         padding: str = "valid",
         backend: str = "auto",
     ) -> None:
-        super().__init__(
+        options = Options(
             parse_weights(weights),
+            False,
             data_range,
             window_size,
-            sigma,
             k1,
             k2,
             reduction,
             padding,
             backend,
         )
+        super().__init__(options, sigma)
 
 
 class SSIMLoss(_StructuralLoss):
@@ -174,4 +158,7 @@ class SSIMLoss(_StructuralLoss):
         padding: str = "valid",
         backend: str = "auto",
     ) -> None:
-        super().__init__(None, data_range, window_size, sigma, k1, k2, reduction, padding, backend)
+        options = Options(
+            EQUAL_WEIGHTS, True, data_range, window_size, k1, k2, reduction, padding, backend
+        )
+        super().__init__(options, sigma)

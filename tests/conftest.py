@@ -18,14 +18,24 @@ settings.register_profile("aw_ssim_long", deadline=None, max_examples=2000)
 settings.load_profile("aw_ssim")
 
 
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """New tensors are filled with NaN, so that a result shows what was never written."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
+def backend(request: pytest.FixtureRequest, poisoned_memory: None) -> str:
     """Each backend that must give the same numbers."""
     return str(request.param)
 
 
 @pytest.fixture(params=COMPLETE_BACKENDS)
-def complete_backend(request: pytest.FixtureRequest) -> str:
+def complete_backend(request: pytest.FixtureRequest, poisoned_memory: None) -> str:
     """Each backend that also takes masks, float64 and any window."""
     return str(request.param)
 

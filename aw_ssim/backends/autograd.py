@@ -1,7 +1,7 @@
-"""Derivatives and batching (vmap) of the closed-form operators.
+"""Derivatives and batching (vmap) of the closed forms.
 
-`DissimilaritySums` forms the gradient in the forward pass and keeps nothing else; `LocalTerms`
-keeps its inputs and works again in the backward pass, since any upstream gradient may come.
+`_Sums` forms the gradient in the forward pass and keeps nothing else; `_Maps` keeps its inputs and
+works again in the backward pass, since any upstream gradient may come.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ..checks import inside_torch_func
+from ..options import Options
 from . import operators
-from .operators import Settings
+from .interface import Backend, Inputs
 
 ONCE_ONLY = (
     "The {backend!r} backend of aw_ssim gives first derivatives in reverse mode. For double "
@@ -22,29 +23,27 @@ ONCE_ONLY = (
 )
 
 
-def dissimilarity_sums(
-    x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
-) -> Tensor:
-    """The loss map of each image summed: shape (N,)."""
-    need_x, need_y = _needed(x), _needed(y)
-    if torch.compiler.is_compiling() and not (need_x or need_y):
-        # Torch 2.4 cannot trace a function that nothing is to be differentiated by.
-        return _DissimilaritySums.forward(x, y, taps, mask, settings, False, False)[0]
-    # torch.compile refuses a function with a jvp, even one that only raises.
-    function = _DissimilaritySums if torch.compiler.is_compiling() else _EagerDissimilaritySums
-    result: Tensor = function.apply(x, y, taps, mask, settings, need_x, need_y)[0]
-    return result
+def closed_form(folder: str) -> Backend:
+    """The differentiable backend around the `run` in a folder of this package."""
 
+    def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
+        need_x, need_y = _needed(inputs.x), _needed(inputs.y)
+        compiling = torch.compiler.is_compiling()
+        if compiling and not (need_x or need_y):
+            # Torch 2.4 cannot trace a function that nothing is to be differentiated by.
+            if maps:
+                return _Maps.forward(*inputs, folder, options)
+            return _Sums.forward(*inputs, folder, options, False, False)[0]
+        result: Tensor
+        # torch.compile refuses a function with a jvp, even one that only raises.
+        if maps:
+            result = (_Maps if compiling else _EagerMaps).apply(*inputs, folder, options)
+        else:
+            function = _Sums if compiling else _EagerSums
+            result = function.apply(*inputs, folder, options, need_x, need_y)[0]
+        return result
 
-def local_terms(
-    x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
-) -> Tensor:
-    """The maps 1 - l, 1 - c, 1 - s, or 1 - l c s alone: K x N x C x H' x W'."""
-    if torch.compiler.is_compiling() and not (_needed(x) or _needed(y)):
-        return _LocalTerms.forward(x, y, taps, mask, settings)
-    function = _LocalTerms if torch.compiler.is_compiling() else _EagerLocalTerms
-    result: Tensor = function.apply(x, y, taps, mask, settings)
-    return result
+    return run
 
 
 def _needed(image: Tensor) -> bool:
@@ -52,8 +51,8 @@ def _needed(image: Tensor) -> bool:
     return torch.is_grad_enabled() and (image.requires_grad or inside_torch_func())
 
 
-class _DissimilaritySums(Function):
-    """(N,) sums, and the two gradients, kept from the forward pass for the backward one."""
+class _Sums(Function):
+    """N x C sums, and the two gradients, kept from the forward pass for the backward one."""
 
     @staticmethod
     def forward(
@@ -61,23 +60,24 @@ class _DissimilaritySums(Function):
         y: Tensor,
         taps: Tensor,
         mask: Tensor | None,
-        settings: Settings,
+        folder: str,
+        options: Options,
         need_x: bool,
         need_y: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        result: tuple[Tensor, Tensor, Tensor] = operators.sums_op(
-            x, y, taps, mask, *settings, need_x, need_y
+        sums, _, grad_x, grad_y = operators.compare(
+            x, y, taps, mask, None, folder, False, need_x, need_y, *options
         )
-        return result
+        return sums, grad_x, grad_y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, y, _, _, settings, _, _ = inputs
+        x, y, _, _, _, options, _, _ = inputs
         sums, grad_x, grad_y = output
         ctx.mark_non_differentiable(grad_x, grad_y)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(sums, grad_x, grad_y)
-        ctx.dtypes, ctx.backend = (x.dtype, y.dtype), settings.backend
+        ctx.dtypes, ctx.backend = (x.dtype, y.dtype), options.backend
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -86,71 +86,79 @@ class _DissimilaritySums(Function):
         for i, gradient in enumerate(kept):
             if upstream is None or not ctx.needs_input_grad[i]:
                 continue
-            scaled = (gradient * upstream[:, None, None, None]).to(ctx.dtypes[i])
+            of_plane = upstream.reshape(*upstream.shape, *[1] * (gradient.dim() - 2))
+            scaled = (gradient * of_plane).to(ctx.dtypes[i])
             # The sums lead back to the images: through them a second derivative finds its error.
             gradients[i] = (
                 _OnceOnly.apply(scaled, sums, ctx.backend) if torch.is_grad_enabled() else scaled
             )
-        return *gradients, None, None, None, None, None
+        return *gradients, None, None, None, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
         tensors = _merge_batch(info.batch_size, in_dims, inputs[:4])
-        outputs = _DissimilaritySums.apply(*tensors, *inputs[4:])
+        outputs = _Sums.apply(*tensors, *inputs[4:])
         return _split_batch(outputs, info.batch_size)
 
 
-class _LocalTerms(Function):
+class _Maps(Function):
     """K x N x C x H' x W' maps."""
 
     @staticmethod
     def forward(
-        x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None, settings: Settings
+        x: Tensor,
+        y: Tensor,
+        taps: Tensor,
+        mask: Tensor | None,
+        folder: str,
+        options: Options,
     ) -> Tensor:
-        result: Tensor = operators.terms_op(x, y, taps, mask, *settings)
+        result: Tensor = operators.compare(
+            x, y, taps, mask, None, folder, True, False, False, *options
+        )[1]
         return result
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, y, taps, mask, ctx.settings = inputs
-        ctx.save_for_backward(x, y, taps, mask)
-        ctx.backend = ctx.settings.backend
+        *tensors, ctx.folder, ctx.options = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.backend = ctx.options.backend
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, y, taps, mask = ctx.saved_tensors
-        settings, needed = ctx.settings, ctx.needs_input_grad[:2]
+        needed = ctx.needs_input_grad[:2]
         # A compiled graph is never differentiated twice, and older torch traces no function here.
         compiling = torch.compiler.is_compiling()
-        function = _LocalTermsBackward.forward if compiling else _LocalTermsBackward.apply
-        outputs = function(upstream, x, y, taps, mask, settings, *needed)
+        function = _MapsBackward.forward if compiling else _MapsBackward.apply
+        outputs = function(upstream, x, y, taps, mask, ctx.folder, ctx.options, *needed)
         gradients = [
             gradient.to(image.dtype) if need else None
             for gradient, image, need in zip(outputs, (x, y), needed, strict=True)
         ]
-        return *gradients, None, None, None
+        return *gradients, None, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
         tensors = _merge_batch(info.batch_size, in_dims, inputs[:4])
-        maps: Tensor = _LocalTerms.apply(*tensors, inputs[4])
+        maps: Tensor = _Maps.apply(*tensors, *inputs[4:])
         return _split(maps, 1, info.batch_size), 1
 
 
-class _EagerDissimilaritySums(_DissimilaritySums):
+class _EagerSums(_Sums):
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:
         raise NotImplementedError(ONCE_ONLY.format(backend=ctx.backend))
 
 
-class _EagerLocalTerms(_LocalTerms):
+class _EagerMaps(_Maps):
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:
         raise NotImplementedError(ONCE_ONLY.format(backend=ctx.backend))
 
 
-class _LocalTermsBackward(Function):
-    """The gradients of `_LocalTerms`, an image each; not differentiable again."""
+class _MapsBackward(Function):
+    """The gradients of `_Maps`, an image each; not differentiable again."""
 
     @staticmethod
     def forward(
@@ -159,18 +167,19 @@ class _LocalTermsBackward(Function):
         y: Tensor,
         taps: Tensor,
         mask: Tensor | None,
-        settings: Settings,
+        folder: str,
+        options: Options,
         need_x: bool,
         need_y: bool,
     ) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = operators.terms_backward_op(
-            upstream, x, y, taps, mask, *settings, need_x, need_y
+        _, _, grad_x, grad_y = operators.compare(
+            x, y, taps, mask, upstream, folder, False, need_x, need_y, *options
         )
-        return result
+        return grad_x, grad_y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.backend = inputs[5].backend
+        ctx.backend = inputs[6].backend
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> Any:
@@ -180,7 +189,7 @@ class _LocalTermsBackward(Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
         tensors = _merge_batch(info.batch_size, in_dims[1:], inputs[1:5])
         upstream = _batch_at(inputs[0], in_dims[0], info.batch_size, 1).flatten(1, 2)
-        outputs = _LocalTermsBackward.apply(upstream, *tensors, *inputs[5:])
+        outputs = _MapsBackward.apply(upstream, *tensors, *inputs[5:])
         return _split_batch(outputs, info.batch_size)
 
 

@@ -1,107 +1,79 @@
-"""The closed-form backends as torch operators: schemas, and shapes for tracing.
+"""The closed forms as one torch operator: its schema, what it allocates, shapes for tracing.
 
-A backend is a module with the three functions of `analytic`. As custom operators they are
-opaque to torch.compile, which therefore compiles one graph for every sigma; no device is named,
-so the operators exist on machines where a backend cannot run.
+A custom operator is opaque to torch.compile, which therefore compiles one graph for every sigma.
+No device is named, so the operator exists on machines where a backend cannot run.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
-from typing import NamedTuple
+from typing import get_type_hints
 
 from torch import Tensor
 from torch.library import custom_op
 
-from ..local_terms import Constants
-from . import analytic
+from ..options import Options
+from .interface import ClosedForm, Inputs, Outputs
 
-
-class Settings(NamedTuple):
-    """The operators' arguments that are no tensors; `weights` None means the product l c s."""
-
-    weights: list[float] | None
-    c1: float
-    c2: float
-    data_range: float
-    same: bool
-    backend: str
-
-    def options(self) -> analytic.Options:
-        weights = None if self.weights is None else tuple(self.weights)
-        return analytic.Options(weights, Constants(self.c1, self.c2), self.data_range, self.same)
-
-
-IMAGES = "Tensor x, Tensor y, Tensor taps, Tensor? mask"
-SETTINGS = "float[]? weights, float c1, float c2, float data_range, bool same, str backend"
-NEEDED = "bool need_x, bool need_y"
+_TYPES = {"tuple": "float[]"}
+_OPTIONS = ", ".join(
+    f"{_TYPES.get(kind.__name__, kind.__name__)} {name}"
+    for name, kind in get_type_hints(Options).items()
+)
 
 
 @custom_op(
-    "aw_ssim::dissimilarity_sums",
+    "aw_ssim::compare",
     mutates_args=(),
-    schema=f"({IMAGES}, {SETTINGS}, {NEEDED}) -> (Tensor, Tensor, Tensor)",
+    schema=(
+        "(Tensor x, Tensor y, Tensor taps, Tensor? mask, Tensor? upstream, str folder, bool maps, "
+        f"bool need_x, bool need_y, {_OPTIONS}) -> (Tensor sums, Tensor maps, Tensor grad_x, "
+        "Tensor grad_y)"
+    ),
 )
-def sums_op(x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
-    """The loss map of each image summed, (N,), and its gradients; empty where not needed."""
-    settings, (need_x, need_y) = Settings(*rest[:-2]), rest[-2:]
-    sums, *gradients = _module(settings.backend).dissimilarity_sums(
-        x, y, taps, mask, settings.options(), need_x, need_y
-    )
-    return sums, *(_or_empty(gradient, taps) for gradient in gradients)
+def compare(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):  # type: ignore[no-untyped-def]
+    """The outputs of a backend's `run`; what is not asked for is empty.
 
-
-@sums_op.register_fake
-def _(x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
-    need_x, need_y = rest[-2:]
-    return taps.new_empty(x.shape[0]), *_fake_gradients(x, taps, need_x, need_y)
-
-
-@custom_op("aw_ssim::local_terms", mutates_args=(), schema=f"({IMAGES}, {SETTINGS}) -> Tensor")
-def terms_op(x, y, taps, mask, *settings):  # type: ignore[no-untyped-def]
-    """The maps 1 - l, 1 - c, 1 - s, or 1 - l c s alone: K x N x C x H' x W'."""
-    settings = Settings(*settings)
-    return _module(settings.backend).local_terms(x, y, taps, mask, settings.options())
-
-
-@terms_op.register_fake
-def _(x, y, taps, mask, *settings):  # type: ignore[no-untyped-def]
-    settings = Settings(*settings)
-    n, c, h, w = x.shape
-    margin = 0 if settings.same else taps.shape[0] - 1
-    return taps.new_empty(1 if settings.weights is None else 3, n, c, h - margin, w - margin)
-
-
-@custom_op(
-    "aw_ssim::local_terms_backward",
-    mutates_args=(),
-    schema=f"(Tensor upstream, {IMAGES}, {SETTINGS}, {NEEDED}) -> (Tensor, Tensor)",
-)
-def terms_backward_op(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
-    """The gradients of `local_terms`; empty where not needed."""
-    settings, (need_x, need_y) = Settings(*rest[:-2]), rest[-2:]
-    gradients = _module(settings.backend).local_terms_backward(
-        upstream, x, y, taps, mask, settings.options(), need_x, need_y
-    )
-    return tuple(_or_empty(gradient, taps) for gradient in gradients)
-
-
-@terms_backward_op.register_fake
-def _(upstream, x, y, taps, mask, *rest):  # type: ignore[no-untyped-def]
-    return _fake_gradients(x, taps, *rest[-2:])
-
-
-def _module(backend: str) -> ModuleType:
-    if backend == "analytic":
-        return analytic
+    Maps, or the gradients of maps under an upstream gradient; else sums and their gradients.
+    """
+    options = Options(*options)
+    results = _allocated(x, taps, upstream, maps, need_x, need_y, options)
+    sums, maps_out, *gradients = (result if result.numel() else None for result in results)
+    # A loss is symmetric, and a backend knows the gradient to the first image, or to both.
+    if need_y and not need_x:
+        x, y = y, x
+    inputs = Inputs(x, y, taps, None if mask is None else mask.expand(x.shape))
     # Triton and numba are no dependencies, and are brought in when they are used.
-    return importlib.import_module(f".{backend}_op", __package__)
+    backend: ClosedForm = importlib.import_module(f".{folder}.run", __package__)
+    backend.run(
+        inputs,
+        options,
+        Outputs(sums, maps_out, tuple(g for g in gradients if g is not None)),
+        None if upstream is None else upstream.contiguous(),
+    )
+    return results
 
 
-def _fake_gradients(x: Tensor, taps: Tensor, *needed: bool) -> tuple[Tensor, ...]:
-    return tuple(taps.new_empty(x.shape if need else 0) for need in needed)
+@compare.register_fake
+def _(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):  # type: ignore[no-untyped-def]
+    return _allocated(x, taps, upstream, maps, need_x, need_y, Options(*options))
 
 
-def _or_empty(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return like.new_empty(0) if gradient is None else gradient
+def _allocated(
+    x: Tensor,
+    taps: Tensor,
+    upstream: Tensor | None,
+    maps: bool,
+    need_x: bool,
+    need_y: bool,
+    options: Options,
+) -> tuple[Tensor, ...]:
+    """Room for sums, maps and both gradients."""
+    windows = [side - 2 * options.margin for side in x.shape[2:]]
+    shapes = (
+        None if maps or upstream is not None else x.shape[:2],
+        (len(options.term_weights), *x.shape[:2], *windows) if maps else None,
+        x.shape if need_x else None,
+        x.shape if need_y else None,
+    )
+    return tuple(taps.new_empty(0 if shape is None else shape) for shape in shapes)

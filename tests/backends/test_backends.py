@@ -10,8 +10,7 @@ import pytest
 import torch
 from refusals import refuses
 
-from aw_ssim import AWSSIMLoss, aw_ssim
-from aw_ssim.backends import choose_backend, numba_support
+from aw_ssim import AWSSIMLoss, availability, aw_ssim, choose_backend
 
 X = torch.linspace(0, 1, 300).reshape(1, 1, 15, 20)
 
@@ -41,7 +40,7 @@ def test_without_a_recent_numba(release: str | None, monkeypatch: pytest.MonkeyP
     # None makes the import fail.
     module = None if release is None else SimpleNamespace(__version__=release)
     monkeypatch.setitem(sys.modules, "numba", module)
-    numba_support._why_not.cache_clear()
+    availability._why_not_numba.cache_clear()
     try:
         choice = choose_backend("auto", X, X, 1.5)
         assert choice.name == "analytic"
@@ -53,7 +52,7 @@ def test_without_a_recent_numba(release: str | None, monkeypatch: pytest.MonkeyP
             aw_ssim(X, X, backend="numba")
         assert torch.equal(aw_ssim(X, 1 - X), aw_ssim(X, 1 - X, backend="analytic"))
     finally:
-        numba_support._why_not.cache_clear()
+        availability._why_not_numba.cache_clear()
 
 
 def test_auto_takes_the_definition_where_it_must() -> None:

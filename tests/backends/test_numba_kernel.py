@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,16 +19,17 @@ import torch
 from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
 
+import aw_ssim as aw_ssim_package
 from aw_ssim import AWSSIMLoss, aw_ssim, ssim
 
 pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 
 from numba_cases import WEIGHTS, images, results_at_many_widths, value_and_gradients
 
-from aw_ssim.backends import numba_op
-from aw_ssim.backends.numba_intrinsics import LANES
-from aw_ssim.backends.numba_kernel import ROWS, cut
-from aw_ssim.backends.numba_passes import COLUMNS
+from aw_ssim.backends.numba_cpu import run
+from aw_ssim.backends.numba_cpu.kernel import ROWS, cut
+from aw_ssim.backends.numba_cpu.passes import COLUMNS
+from aw_ssim.backends.numba_cpu.vectors import LANES
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_more_threads_give_the_same_bits() -> None:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, seen = numba_op._run_tiles, []
+    kernel, seen = run._run_tiles, []
 
     class Spy:
         signatures = kernel.signatures
@@ -91,7 +94,7 @@ def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatc
             seen.append(threading.current_thread())
             kernel(job, room)
 
-    monkeypatch.setattr(numba_op, "_run_tiles", Spy())
+    monkeypatch.setattr(run, "_run_tiles", Spy())
     torch.set_num_threads(count)
     aw_ssim(*images((6, 1, 20, 20)), backend="numba")
     assert len(seen) == count
@@ -153,7 +156,7 @@ def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
 
 
 def call_anew(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["PYTHONPATH"] = os.pathsep.join((str(folder), *sys.path))
     finished = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -167,15 +170,17 @@ def call_anew(code: str, folder: Path, **environment: str) -> subprocess.Complet
     return finished
 
 
-def test_compilation_is_reported_once_and_kept(tmp_path: Path) -> None:
+def test_compilation_is_reported_once_and_kept_until_a_constant_changes(tmp_path: Path) -> None:
     """Compiled for the other size of vectors, so that both are tested on any machine."""
+    package = Path(aw_ssim_package.__file__).parent
+    shutil.copytree(package, tmp_path / "aw_ssim", ignore=shutil.ignore_patterns("__pycache__"))
     features = "" if LANES == 16 else "+avx512f"
     code = f"""
 import torch
 from numba.core.codegen import JITCPUCodegen
 known = JITCPUCodegen.magic_tuple
 JITCPUCodegen.magic_tuple = lambda self: (*known(self)[:2], {features!r})
-from aw_ssim.backends.numba_intrinsics import LANES
+from aw_ssim.backends.numba_cpu.vectors import LANES
 from numba_cases import results_at_many_widths
 torch.save((LANES, results_at_many_widths()), "results.pt")
 """
@@ -190,13 +195,32 @@ torch.save((LANES, results_at_many_widths()), "results.pt")
     for theirs, own in zip(results, results_at_many_widths(), strict=True):
         assert torch.equal(theirs, own)
 
+    formulas = tmp_path / "aw_ssim" / "formulas.py"
+    text = formulas.read_text(encoding="utf-8")
+    assert text.count("EPS = 1e-12\n") == 1
+    formulas.write_text(text.replace("EPS = 1e-12\n", "EPS = 1e-3\n"), encoding="utf-8")
+    third = call_anew(code, tmp_path, NUMBA_CACHE_DIR=kept)
+    assert "aw_ssim compiled its CPU kernel in" in third.stderr
+    _, results = torch.load(tmp_path / "results.pt", weights_only=True)
+    # A kernel that was read from the disk would give the very same bits.
+    assert not torch.equal(results[1], results_at_many_widths()[1])
 
-def test_the_sources_are_part_of_what_is_kept() -> None:
+
+def test_what_is_kept_depends_on_every_file_of_the_kernel() -> None:
     """A changed pass must not meet an older kernel: the two would disagree about memory."""
-    (cell,) = numba_op._cached("a digest").py_func.__closure__
+    named = {path.resolve() for path in run._sources()}
+    for path in Path(run.__file__).parent.glob("*.py"):
+        assert path.resolve() in named
+        if path.name == "run.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level > 1:
+                module = path.parents[node.level - 1] / f"{node.module}.py"
+                assert module.resolve() in named, f"{path.name} imports {module}"
+    (cell,) = run._cached("a digest").py_func.__closure__
     assert cell.cell_contents == "a digest"
-    (cell,) = numba_op._run_tiles.py_func.__closure__
-    assert cell.cell_contents == numba_op._digest_of_sources()
+    (cell,) = run._run_tiles.py_func.__closure__
+    assert cell.cell_contents == run._digest_of_sources()
 
 
 def test_the_first_call_is_like_any_other(tmp_path: Path) -> None:

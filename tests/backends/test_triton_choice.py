@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from triton_release import require_triton
 
-from aw_ssim.backends import choose_backend, triton_support
+from aw_ssim import availability, choose_backend
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter runs on every device"
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    triton_support._why_not.cache_clear()
+    availability._why_not_triton.cache_clear()
     yield
-    triton_support._why_not.cache_clear()
+    availability._why_not_triton.cache_clear()
 
 
 def gpu_image(dtype: torch.dtype = torch.float32, device: str = "cuda") -> Tensor:
@@ -37,10 +37,10 @@ def gpu_image(dtype: torch.dtype = torch.float32, device: str = "cuda") -> Tenso
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chip that Triton supports, on which its trial launches."""
     require_triton()
-    from aw_ssim.backends import triton_op
+    from aw_ssim.backends.triton_gpu import run
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
-    monkeypatch.setattr(triton_op, "trial", lambda device: None)
+    monkeypatch.setattr(run, "trial", lambda device: None)
 
 
 def reason(x: Tensor) -> str:
@@ -97,12 +97,12 @@ def test_an_old_chip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("gpu")
 def test_a_failing_trial_warns_once_and_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aw_ssim.backends import triton_op
+    from aw_ssim.backends.triton_gpu import run
 
     def fail(device: torch.device) -> None:
         raise RuntimeError("Failed to find C compiler")
 
-    monkeypatch.setattr(triton_op, "trial", fail)
+    monkeypatch.setattr(run, "trial", fail)
     x = gpu_image()
     with pytest.warns(UserWarning, match="without its Triton kernel.*C compiler") as warned:
         reasons = [reason(x) for _ in range(2)]

@@ -18,15 +18,15 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from aw_ssim.backends import triton_op  # noqa: E402
-from aw_ssim.backends.triton_kernels import tiles_kernel  # noqa: E402
+from aw_ssim.backends.triton_gpu import run  # noqa: E402
+from aw_ssim.backends.triton_gpu.kernel import tiles_kernel  # noqa: E402
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 pytestmark = pytest.mark.skipif(
     not CUOBJDUMP.exists(), reason="this build of Triton has no compiler for NVIDIA's chips"
 )
 # As many as let all planned warps of a processor, which has 65,536, run at once.
-REGISTERS = 65536 // (triton_op.WARPS_PER_PROCESSOR * 32)
+REGISTERS = 65536 // (run.WARPS_PER_PROCESSOR * 32)
 IMAGES = ("x", "y")
 FLOATS = ("mask", "upstream", "taps", "scratch", "sums", "maps", "grad_x", "grad_y")
 STRIDES = ("strides_x", "strides_y", "strides_mask")
@@ -56,7 +56,7 @@ def machine_code(
     architecture: int, image: str = "fp32", integer: str = "i32", **changes: Any
 ) -> Any:
     constants: dict[str, Any] = {**DEFAULT, **changes}
-    layout = triton_op.layout(
+    layout = run.layout(
         constants["SIZE"], constants["MASKED"], constants["GRADIENTS"], constants["SAME"], 256
     )
     constants |= {"LANES": layout.lanes, "COLUMNS": layout.columns}

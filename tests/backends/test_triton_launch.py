@@ -10,14 +10,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from triton_release import require_triton
 
-from aw_ssim import AWSSIMLoss
-from aw_ssim.backends import triton_support
-from aw_ssim.local_terms import Constants
+from aw_ssim import AWSSIMLoss, availability
+from aw_ssim.backends.interface import Inputs, Outputs
+from aw_ssim.options import Options
 
 require_triton()
 
-from aw_ssim.backends import triton_op  # noqa: E402
-from aw_ssim.backends.analytic import Options  # noqa: E402
+from aw_ssim.backends.triton_gpu import run  # noqa: E402
 
 PROCESSORS = 132
 
@@ -35,10 +34,10 @@ class Launches:
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     noted = Launches()
-    monkeypatch.setattr(triton_op, "tiles_kernel", noted)
-    monkeypatch.setattr(triton_op, "_on", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(triton_op, "_processors", lambda device: (PROCESSORS, 32))
-    monkeypatch.setattr(triton_support, "_why_not", lambda device: "")
+    monkeypatch.setattr(run, "tiles_kernel", noted)
+    monkeypatch.setattr(run, "_on", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(run, "_processors", lambda device: (PROCESSORS, 32))
+    monkeypatch.setattr(availability, "_why_not_triton", lambda device: "")
     return noted
 
 
@@ -49,18 +48,15 @@ def test_a_launch_reads_no_value(launches: Launches, masked: bool) -> None:
         x, y = (torch.empty(5, 5, 1080, 1920, device="cuda") for _ in range(2))
         taps = torch.empty(11, device="cuda")
         mask = torch.empty(5, 1, 1080, 1920, device="cuda") if masked else None
-        options = Options((0.5, 0.3, 0.2), Constants(1e-4, 9e-4), 1.0, False)
-        sums, grad_x, grad_y = triton_op.dissimilarity_sums(x, y, taps, mask, options, True, False)
-    assert sums.shape == (5,)
-    assert grad_x is not None
-    assert grad_x.shape == x.shape
-    assert grad_y is None
+        inputs = Inputs(x, y, taps, None if mask is None else mask.expand(x.shape))
+        out = Outputs(torch.empty(5, 5, device="cuda"), None, (torch.empty_like(x),))
+        run.run(inputs, Options(), out, None)
     ((grid, arguments, constants),) = launches.noted
     tensors = [argument for argument in arguments if isinstance(argument, torch.Tensor)]
     assert {tensor.device.type for tensor in tensors} == {"cuda"}
     assert any(tensor is taps for tensor in tensors)
     # All programs run at once and leave no processor idle.
-    assert grid[0] * constants["num_warps"] == PROCESSORS * triton_op.WARPS_PER_PROCESSOR
+    assert grid[0] * constants["num_warps"] == PROCESSORS * run.WARPS_PER_PROCESSOR
 
 
 @pytest.mark.usefixtures("launches")
@@ -78,7 +74,7 @@ def test_a_growing_sigma_on_the_device_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("width", [64, 128, 256, 512])
 def test_common_widths_are_one_tile(width: int) -> None:
-    chosen = triton_op.layout(11, False, 1, False, width)
+    chosen = run.layout(11, False, 1, False, width)
     assert (chosen.blocks, chosen.lanes * chosen.columns) == (1, width)
 
 
@@ -90,7 +86,7 @@ def test_tiles_cover_every_width(size: int, gradients: int, same: bool, lanes_of
     """And no other layout computes fewer columns."""
     overlap = (size - 1) * (2 if gradients else 1)
     for width in range(size, 700):
-        chosen = triton_op.layout(size, False, gradients, same, width, lanes_of_warp)
+        chosen = run.layout(size, False, gradients, same, width, lanes_of_warp)
         computed = chosen.blocks * chosen.lanes * chosen.columns
         own = chosen.lanes * chosen.columns - overlap
         assert own > 0
@@ -98,16 +94,16 @@ def test_tiles_cover_every_width(size: int, gradients: int, same: bool, lanes_of
         covered = chosen.blocks * own + (0 if same else overlap)
         assert covered - own < width <= covered or (chosen.blocks == 1 and width <= covered)
         assert chosen.lanes == lanes_of_warp * chosen.warps
-        for other in triton_op.layouts(chosen.columns, size, gradients, same, width, lanes_of_warp):
+        for other in run.layouts(chosen.columns, size, gradients, same, width, lanes_of_warp):
             assert computed <= other.blocks * other.lanes * other.columns
 
 
 def test_tiles_are_as_high_as_is_done_soonest() -> None:
     # All 528 programs at once, with 12 rows each; 16 would leave a quarter of them idle.
-    assert triton_op.rows_of_a_tile(128, 48, 528, 10) == 12
+    assert run.rows_of_a_tile(128, 48, 528, 10) == 12
     cases = ((1080, 100, 132), (11, 1, 1056), (4000, 5000, 264), (64, 1, 8))
     for height, blocks, programs in cases:
-        rows = triton_op.rows_of_a_tile(height, blocks, programs, 10)
+        rows = run.rows_of_a_tile(height, blocks, programs, 10)
         tiles = blocks * -(-height // rows)
         # Within a fifth of work that could be cut at will, or one round of the least rows.
         assert -(-tiles // programs) * (rows + 10) <= max(1.2 * blocks * height / programs, 18)

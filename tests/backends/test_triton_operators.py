@@ -8,21 +8,26 @@ from torch import Tensor
 from torch.library import opcheck
 from triton_cases import DEVICE, only_where_it_runs, pair
 
-from aw_ssim import AWSSIMLoss, aw_ssim
-from aw_ssim.backends import choose_backend, operators
+from aw_ssim import AWSSIMLoss, aw_ssim, choose_backend
+from aw_ssim.backends import operators
 from aw_ssim.gaussian_window import gaussian_window
+from aw_ssim.options import Options
 
 pytestmark = only_where_it_runs
 
 
 def test_the_operators_pass_opcheck() -> None:
     x, y = (image.to(DEVICE) for image in pair(5, 6, channels=1))
-    settings = operators.Settings([0.5, 0.3, 0.2], 1e-4, 9e-4, 1.0, False, "triton")
+    options = Options((0.5, 0.3, 0.2), window_size=3, backend="triton")
     taps = gaussian_window(3, 1.0, device=DEVICE)
     upstream = torch.ones(3, 1, 1, 3, 4, device=DEVICE)
-    opcheck(operators.sums_op, (x, y, taps, None, *settings, True, False))
-    opcheck(operators.terms_op, (x, y, taps, None, *settings))
-    opcheck(operators.terms_backward_op, (upstream, x, y, taps, None, *settings, False, True))
+    for up, maps, need_x, need_y in (
+        (None, False, True, False),
+        (None, True, False, False),
+        (upstream, False, False, True),
+    ):
+        wanted = (up, "triton_gpu", maps, need_x, need_y)
+        opcheck(operators.compare, (x, y, taps, None, *wanted, *options))
 
 
 def test_function_transforms() -> None:

@@ -9,7 +9,7 @@ from cases import noise
 from torch import Tensor
 
 from aw_ssim import aw_ssim
-from aw_ssim.backends.numba_passes import COLUMNS
+from aw_ssim.backends.numba_cpu.passes import COLUMNS
 
 WEIGHTS = (0.2, 0.3, 0.5)
 

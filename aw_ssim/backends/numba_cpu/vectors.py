@@ -2,7 +2,7 @@
 
 An array's end is not checked.
 
-Left to LLVM's own vectorising, the passes of `numba_passes` would store and load their sums for
+Left to LLVM's own vectorising, the passes would store and load their sums for
 every tap, and would stay scalar for larger windows.
 """
 
@@ -12,11 +12,14 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
+
+from ...formulas import EPS, compiled
 
 # A register's worth on the processor that numba compiles for; part of its key to what it keeps.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
@@ -122,7 +125,7 @@ def _call(builder: Any, name: str, arguments: Any) -> Any:
 
 
 def _define(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
-    """An operator of two vectors, or of a vector and a number."""
+    """An operator of two vectors, or of a vector and a number, which then is a float32."""
 
     @intrinsic
     def apply(context, left, right):
@@ -135,10 +138,10 @@ def _define(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
     def choose(left, right):
         if left == vector and right == vector:
             return lambda left, right: apply(left, right)
-        if left == types.float32 and right == vector:
-            return lambda left, right: apply(splat(left), right)
-        if left == vector and right == types.float32:
-            return lambda left, right: apply(left, splat(right))
+        if isinstance(left, types.Number) and right == vector:
+            return lambda left, right: apply(splat(np.float32(left)), right)
+        if left == vector and isinstance(right, types.Number):
+            return lambda left, right: apply(left, splat(np.float32(right)))
         return None
 
 
@@ -149,3 +152,14 @@ for _symbol, _instruction in (
     (operator.truediv, "fdiv"),
 ):
     _define(_symbol, _instruction)
+
+
+@overload(operator.neg, inline="always")
+def _negative(value):  # type: ignore[no-untyped-def]
+    return (lambda value: 0 - value) if value == vector else None
+
+
+# The formulas of one window and one pixel, for vectors of them.
+formulas = compiled(
+    njit, EPS=np.float32(EPS), sqrt=sqrt, multiply_add=multiply_add, not_negative=not_negative
+)

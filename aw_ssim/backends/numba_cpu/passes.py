@@ -1,25 +1,27 @@
 """The passes of the CPU kernel over rows of pixels and of windows, in numba.
 
 A row buffer is a flat array of fields, STRIDE apart. All sums are about a pixel of the window, as
-in `analytic_passes`. The axis across rows comes first on the way to the windows and last on the
+in `analytic.passes`. The axis across rows comes first on the way to the windows and last on the
 way back: the rings of rows then hold pixels and sums for pixels alone, and stay in the cache.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
-from . import numba_formulas as formulas
-from .numba_formulas import ZERO
-from .numba_intrinsics import LANES, load, multiply_add, splat, store
-from .numba_support import LARGEST_WINDOW
+from ...availability import LARGEST_NUMBA_WINDOW
+from .vectors import LANES, formulas, load, multiply_add, splat, store
+
+# Python's numbers would make numba compute in float64.
+ZERO = np.float32(0)
 
 # The most columns of a tile.
 COLUMNS = 512
 # Room for the tile, the neighbours under its windows on both sides and a vector's overhang; an
 # odd number of cache lines, so that fields do not compete for the same ones.
-STRIDE = COLUMNS + 2 * (LARGEST_WINDOW - 1) + 16
-assert STRIDE >= COLUMNS + 2 * (LARGEST_WINDOW - 1) + LANES
+STRIDE = COLUMNS + 2 * (LARGEST_NUMBA_WINDOW - 1) + 16
+assert STRIDE >= COLUMNS + 2 * (LARGEST_NUMBA_WINDOW - 1) + LANES
 
 # Fields of a row of pixels: x, y.
 PIXELS = 2 * STRIDE
@@ -86,12 +88,18 @@ def column_moments(scratch, oldest, taps, count):
     centre = places[oldest + size // 2]
     for i in range(0, count, LANES):
         pivot_x, pivot_y = load(pixels, centre + i), load(pixels, centre + Y + i)
-        sums = no_sums()
-        for j in range(size):
-            at = places[oldest + j] + i
-            dx, dy = load(pixels, at) - pivot_x, load(pixels, at + Y) - pivot_y
-            sums = formulas.add_tap(sums, splat(taps[j]), dx, dy)
-        store_fields(scratch.columns, i, formulas.finish(pivot_x, pivot_y, sums))
+        sums = formulas.centre_sums(pivot_x, pivot_y)
+        for j in range(size // 2):
+            above, below = places[oldest + j] + i, places[oldest + size - 1 - j] + i
+            sums = formulas.add_pair(
+                sums,
+                splat(taps[j]),
+                load(pixels, above) - pivot_x,
+                load(pixels, above + Y) - pivot_y,
+                load(pixels, below) - pivot_x,
+                load(pixels, below + Y) - pivot_y,
+            )
+        store_fields(scratch.columns, i, formulas.moments_of(pivot_x, pivot_y, sums))
 
 
 @njit
@@ -103,7 +111,7 @@ def window_moments(columns, taps, i):
     for j in range(size):
         entry = load_fields(columns, i + j)
         sums = formulas.add_entry(sums, splat(taps[j]), entry, pivot_x, pivot_y)
-    return formulas.whole_window(formulas.finish(pivot_x, pivot_y, sums))
+    return formulas.whole_window(formulas.moments_of(pivot_x, pivot_y, sums))
 
 
 @njit
@@ -148,9 +156,13 @@ def gather_along(scratch, row, taps, first, count, image):
             at, tap = i + j, splat(taps[size - 1 - j])
             factor_own, factor_cross = load(brackets, at + own), load(brackets, at + PIVOTS + CROSS)
             # A window's bracket, moved from its own pivots to those of the column.
-            value = load(brackets, at + base)
-            value = value - factor_own * (load(brackets, at + own_pivot) - pivot)
-            value = value - factor_cross * (load(brackets, at + other_pivot) - other)
+            value = formulas.bracket_at(
+                load(brackets, at + base),
+                factor_own,
+                factor_cross,
+                pivot - load(brackets, at + own_pivot),
+                other - load(brackets, at + other_pivot),
+            )
             sum_base = multiply_add(tap, value, sum_base)
             sum_own = multiply_add(tap, factor_own, sum_own)
             sum_cross = multiply_add(tap, factor_cross, sum_cross)
@@ -176,10 +188,12 @@ def gather_down(scratch, rows, pivot_rows, used, taps, tap, row, first, count, i
         for j in range(used):
             at = scratch.gathered_places[rows + j] + i
             pivot = scratch.pixel_places[pivot_rows + j] + i
-            value = load(gathered, at + base)
-            distance = pixel - load(pixels, pivot + own_pixel)
-            value = multiply_add(load(gathered, at + own), distance, value)
-            distance = other - load(pixels, pivot + other_pixel)
-            value = multiply_add(load(gathered, at + CROSS), distance, value)
+            value = formulas.bracket_at(
+                load(gathered, at + base),
+                load(gathered, at + own),
+                load(gathered, at + CROSS),
+                pixel - load(pixels, pivot + own_pixel),
+                other - load(pixels, pivot + other_pixel),
+            )
             total = multiply_add(splat(taps[tap - j]), value, total)
         store(scratch.line, i, total)

@@ -1,9 +1,9 @@
 """The kernel's four passes: moments down the columns and along the rows, then gradients likewise.
 
-Passes down the columns work on what a lane holds (`triton_rows`). Those along the rows read what
-the lanes beside have written into the scratch: of each of a lane's columns some fields, and of a
-field the values of all lanes, PITCH apart; so the windows of a lane share their loads. Every sum
-is taken about a pixel of its window, as in `analytic_passes`.
+Passes down the columns work on what a lane holds (`rows`). Those along the rows read what the lanes
+beside have written into the scratch: of each of a lane's columns some fields, and of a field the
+values of all lanes, PITCH apart; so the windows of a lane share their loads. Every sum is taken
+about a pixel of its window, as in `analytic.passes`.
 """
 
 from __future__ import annotations
@@ -11,33 +11,64 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_formulas import add_entry, add_tap, add_window, finish, inverse
-from .triton_rows import load_some_taps, part
+from ...formulas import EPS, compiled
+from .rows import inverse, load_some_taps, part, times
+
+
+@triton.jit
+def _sqrt(value):
+    return tl.sqrt_rn(value)
+
+
+@triton.jit
+def _multiply_add(left, right, addend):
+    return left * right + addend
+
+
+@triton.jit
+def _not_negative(value):
+    return tl.where(value < 0, 0.0, value)
+
+
+# The formulas of one window and one pixel, for lanes of them.
+formulas = compiled(
+    triton.jit,
+    EPS=tl.constexpr(EPS),
+    sqrt=_sqrt,
+    multiply_add=_multiply_add,
+    not_negative=_not_negative,
+)
 
 
 @triton.jit
 def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexpr):
     """Moments of a column's pixels from the one held at `oldest` on, as many as there are taps."""
     SIZE: tl.constexpr = len(taps)
-    pivot_x, pivot_y = x[oldest + SIZE // 2], y[oldest + SIZE // 2]
-    zero = tl.zeros_like(pivot_x)
-    total = zero
+    zero = tl.zeros_like(x[oldest])
+    sums = (zero, zero, zero, zero, zero)
     if MASKED:
-        pivot_x, pivot_y = zero, zero
+        total, pivot_x, pivot_y = zero, zero, zero
         for j in tl.static_range(SIZE):
             weight = taps[j] * shares[oldest + j]
             total += weight
             pivot_x += weight * x[oldest + j]
             pivot_y += weight * y[oldest + j]
         pivot_x, pivot_y = pivot_x * inverse(total), pivot_y * inverse(total)
-    sums = (zero, zero, zero, zero, zero)
-    for j in tl.static_range(SIZE):
-        weight = taps[j]
-        if MASKED:
-            weight *= shares[oldest + j]
-        sums = add_tap(sums, weight, x[oldest + j] - pivot_x, y[oldest + j] - pivot_y)
-    moments = finish(pivot_x, pivot_y, sums, total, MASKED)
-    return moments if MASKED else moments[:7]
+        for j in tl.static_range(SIZE):
+            weight = taps[j] * shares[oldest + j]
+            sums = formulas.add_tap(sums, weight, x[oldest + j] - pivot_x, y[oldest + j] - pivot_y)
+        sums = times(sums, inverse(total))
+        return formulas.moments_of(pivot_x, pivot_y, sums) + (total,)
+    else:
+        pivot_x, pivot_y = x[oldest + SIZE // 2], y[oldest + SIZE // 2]
+        # In wider windows the other pixels show that a pivot is not finite.
+        if SIZE == 1:
+            sums = formulas.centre_sums(pivot_x, pivot_y)
+        for j in tl.static_range(SIZE // 2):
+            dx, dy = x[oldest + j] - pivot_x, y[oldest + j] - pivot_y
+            ex, ey = x[oldest + SIZE - 1 - j] - pivot_x, y[oldest + SIZE - 1 - j] - pivot_y
+            sums = formulas.add_pair(sums, taps[j], dx, dy, ex, ey)
+        return formulas.moments_of(pivot_x, pivot_y, sums)
 
 
 @triton.jit
@@ -50,7 +81,7 @@ def window_moments(
     PITCH: tl.constexpr,
     MASKED: tl.constexpr,
 ):
-    """Moments of the windows about each of a lane's columns, from those of the columns beside.
+    """Moments of the windows about each of a lane's columns, from those of the columns around.
 
     Args:
         at: where this lane has written its first column's moments.
@@ -69,18 +100,22 @@ def window_moments(
     for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
         some = load_some_taps(taps, lane, COLUMNS, SIZE)
         for i in tl.static_range(COLUMNS):
-            place = at + lane + beside(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
+            place = at + lane + offset_of(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
             entry = load_fields(place, FIELDS, PITCH)
             more = ()
             for q in tl.static_range(COLUMNS):
                 weight = some[COLUMNS - 1 + i - q]
                 if MASKED:
                     weight *= entry[7]
-                more = more + (add_entry(sums[q], weight, entry, pivots[q][0], pivots[q][1]),)
+                more = more + (
+                    formulas.add_entry(sums[q], weight, entry, pivots[q][0], pivots[q][1]),
+                )
             sums = more
     found = ()
     for q in tl.static_range(COLUMNS):
-        found = found + (finish(pivots[q][0], pivots[q][1], sums[q], pivots[q][2], MASKED),)
+        about = times(sums[q], inverse(pivots[q][2])) if MASKED else sums[q]
+        m = formulas.moments_of(pivots[q][0], pivots[q][1], about)
+        found = found + (formulas.whole_window(m) + (pivots[q][2],),)
     return found
 
 
@@ -93,7 +128,7 @@ def _weighted_pivots(
     for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
         some = load_some_taps(taps, lane, COLUMNS, SIZE)
         for i in tl.static_range(COLUMNS):
-            place = at + lane + beside(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
+            place = at + lane + offset_of(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
             x, y, total = tl.load(place), tl.load(place + PITCH), tl.load(place + 7 * PITCH)
             more = ()
             for q in tl.static_range(COLUMNS):
@@ -120,8 +155,21 @@ def spread(sums, window, x, y, taps, q: tl.constexpr):
     for place in tl.static_range(len(x)):
         old = part(sums, place * FIELDS, FIELDS)
         if place // SIZE == q:
-            old = add_window(old, taps[place % SIZE], window, x[place], y[place])
+            old = _add_window(old, taps[place % SIZE], window, x[place], y[place])
         new = new + old
+    return new
+
+
+@triton.jit
+def _add_window(sums, tap, window, x, y):
+    """A window's bracket, moved from its pivots to the pixels x and y: the cross factor first."""
+    pivot_x, pivot_y, base_x, own_x, base_y, own_y, cross = window
+    dx, dy = x - pivot_x, y - pivot_y
+    base = formulas.bracket_at(base_x, own_x, cross, dx, dy)
+    new = (sums[0] + tap * cross, sums[1] + tap * base, sums[2] + tap * own_x)
+    if len(sums) == 5:
+        base = formulas.bracket_at(base_y, own_y, cross, dy, dx)
+        new = new + (sums[3] + tap * base, sums[4] + tap * own_y)
     return new
 
 
@@ -138,36 +186,37 @@ def sum_along(
     for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
         some = load_some_taps(taps, lane, COLUMNS, SIZE)
         for i in tl.static_range(COLUMNS):
-            place = at + lane + beside(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
+            place = at + lane + offset_of(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
             entry = load_fields(place, FIELDS, PITCH)
             more = ()
             for q in tl.static_range(COLUMNS):
                 tap = some[COLUMNS - 1 + i - q]
                 dx, dy = pixels_x[q] - entry[0], pixels_y[q] - entry[1]
-                grad_x = gradients[q][0] + tap * (entry[3] + entry[4] * dx + entry[2] * dy)
+                grad_x = gradients[q][0]
+                grad_x += tap * formulas.bracket_at(entry[3], entry[4], entry[2], dx, dy)
                 grad_y = gradients[q][1]
                 if FIELDS == 7:
-                    grad_y += tap * (entry[5] + entry[6] * dy + entry[2] * dx)
+                    grad_y += tap * formulas.bracket_at(entry[5], entry[6], entry[2], dy, dx)
                 more = more + ((grad_x, grad_y),)
             gradients = more
     return gradients
 
 
 @triton.jit
-def beside(offset: tl.constexpr, COLUMNS: tl.constexpr, COLUMN_PITCH: tl.constexpr):
-    """How far from a lane's first column, in the scratch, that of the offset lies."""
-    return offset // COLUMNS + offset % COLUMNS * COLUMN_PITCH
+def offset_of(distance: tl.constexpr, COLUMNS: tl.constexpr, COLUMN_PITCH: tl.constexpr):
+    """Offset in the scratch of the column so many columns away from a lane's first one."""
+    return distance // COLUMNS + distance % COLUMNS * COLUMN_PITCH
 
 
 @triton.jit
-def store_fields(at, values, PITCH: tl.constexpr):
+def store_fields(at, values, pitch, where=None):
     for field in tl.static_range(len(values)):
-        tl.store(at + field * PITCH, values[field])
+        tl.store(at + field * pitch, values[field], mask=where)
 
 
 @triton.jit
-def load_fields(at, FIELDS: tl.constexpr, PITCH: tl.constexpr):
+def load_fields(at, FIELDS: tl.constexpr, pitch):
     values = ()
     for field in tl.static_range(FIELDS):
-        values = values + (tl.load(at + field * PITCH),)
+        values = values + (tl.load(at + field * pitch),)
     return values

@@ -31,9 +31,9 @@ def load_taps(taps, SIZE: tl.constexpr):
 
 @triton.jit
 def load_some_taps(taps, lane, COLUMNS: tl.constexpr, SIZE: tl.constexpr):
-    """Those of the COLUMNS columns that the lane-th lane from the window's first one holds.
+    """The taps for one lane's columns, `lane` lanes from the first that a window reaches.
 
-    As seen by the windows of COLUMNS columns: for the last one first. Beyond the window they are 0.
+    As the windows of COLUMNS columns see them, the last window's first. Beyond a window they are 0.
     """
     some = ()
     for i in tl.static_range(2 * COLUMNS - 1):
@@ -104,6 +104,32 @@ def where_seen(shares, values, others):
     new = ()
     for i in tl.static_range(len(values)):
         new = new + (tl.where(shares[i] > 0, values[i], others[i]),)
+    return new
+
+
+@triton.jit
+def inverse(total):
+    return 1 / tl.where(total > 0, total, 1.0)
+
+
+@triton.jit
+def twice_on_edges(index, size):
+    return tl.where((index == 0) | (index == size - 1), 2.0, 1.0)
+
+
+@triton.jit
+def times(values, factor):
+    new = ()
+    for i in tl.static_range(len(values)):
+        new = new + (values[i] * factor,)
+    return new
+
+
+@triton.jit
+def zero_unless(condition, values):
+    new = ()
+    for i in tl.static_range(len(values)):
+        new = new + (tl.where(condition, values[i], 0.0),)
     return new
 
 

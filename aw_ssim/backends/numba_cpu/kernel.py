@@ -14,17 +14,16 @@ beyond the edge are mirror images, and their gradients are added to the pixels t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from . import numba_formulas as formulas
-from . import numba_passes as passes
-from .numba_formulas import ZERO
-from .numba_intrinsics import LANES, load, splat, store, take_number
-from .numba_passes import BRACKETS, GATHERED, MOMENTS, PIXELS, STRIDE, Y
+from . import passes
+from .passes import BRACKETS, GATHERED, MOMENTS, PIXELS, STRIDE, ZERO, Y
+from .vectors import LANES, formulas, load, splat, store, take_number
 
 # The most rows of a tile.
 ROWS = 256
@@ -72,7 +71,7 @@ class Scratch(NamedTuple):
     gathered_places: Integers
 
 
-def scratch(window: int, weights: tuple[float, ...]) -> Scratch:
+def scratch(window: int, weights: Sequence[float]) -> Scratch:
     """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
     ring = window + window // 2
     terms = np.zeros(3, np.float32)
@@ -120,31 +119,32 @@ def load_weights(job, plane, row, first, end, weights):
 
 
 @njit
+def store_bracket(brackets, at, m, derivatives):
+    passes.store_fields(brackets, at, (m[0], m[1], *formulas.bracket_of(m, derivatives)))
+
+
+@njit
 def window_row(job, scratch, gradient, count, first):
     """A row of windows: what each term falls short of 1, and from `first` on the brackets."""
-    c1, c2 = job.c1, job.c2
+    c1, c2 = splat(job.c1), splat(job.c2)
     weights, terms = scratch.weights, scratch.terms
     for i in range(0, count, LANES):
         m = passes.window_moments(scratch.columns, job.taps, i)
         if job.product:
-            found = formulas.product_shortfalls(m, c1, c2)
+            found, shared = formulas.product(m, c1, c2)
+            store(terms, i, found[0])
+            if gradient:
+                derivatives = formulas.product_derivatives(m, c2, shared, (load(weights, i),))
+                store_bracket(scratch.brackets, first + i, m, derivatives)
         else:
-            found = formulas.weighted_shortfalls(m, c1, c2)
-        store(terms, i, found[0])
-        store(terms, STRIDE + i, found[1])
-        store(terms, 2 * STRIDE + i, found[2])
-        if gradient:
-            a, b, g = (
-                load(weights, i),
-                load(weights, STRIDE + i),
-                load(weights, 2 * STRIDE + i),
-            )
-            if job.product:
-                derivatives = formulas.product_derivatives(m, c1, c2, a)
-            else:
-                derivatives = formulas.weighted_derivatives(m, c1, c2, a, b, g)
-            bracket = formulas.bracket_of(m, derivatives)
-            passes.store_fields(scratch.brackets, first + i, (m[0], m[1], *bracket))
+            found, shared = formulas.terms(m, c1, c2)
+            store(terms, i, found[0])
+            store(terms, STRIDE + i, found[1])
+            store(terms, 2 * STRIDE + i, found[2])
+            if gradient:
+                each = load(weights, i), load(weights, STRIDE + i), load(weights, 2 * STRIDE + i)
+                derivatives = formulas.terms_derivatives(m, c2, shared, each)
+                store_bracket(scratch.brackets, first + i, m, derivatives)
     if gradient:
         # Nothing is gathered from where there are no windows.
         for field in range(0, BRACKETS, STRIDE):

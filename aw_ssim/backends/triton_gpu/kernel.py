@@ -10,9 +10,8 @@ through four passes:
 4. `sum_along`: the sums of the oldest row, along it, which is the gradient.
 
 Lanes tell each other of passes 1 and 3 through the program's scratch, a few rows that stay in the
-cache; a barrier stands between every write and read of it. The formulas are those of
-`local_terms`, the moments and the gathering those of `analytic_passes`: every sum is taken about
-a pixel of the window.
+cache; a barrier stands between every write and read of it. Every sum is taken about a pixel of the
+window, as in `analytic.passes`.
 
 With padding "same" the windows beyond the image's edge are computed too, as mirror images of
 those within. A pixel then gathers from them what its own mirror images would have collected;
@@ -24,24 +23,28 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_formulas import (
-    brackets_of,
-    derivatives,
-    inverse,
-    shortfalls,
-    twice_on_edges,
-    zero_unless,
+from .passes import (
+    column_moments,
+    formulas,
+    load_fields,
+    spread,
+    store_fields,
+    sum_along,
+    window_moments,
 )
-from .triton_passes import column_moments, spread, store_fields, sum_along, window_moments
-from .triton_rows import (
+from .rows import (
     append,
     inside,
+    inverse,
     last_visible,
     load_rows,
     load_taps,
     part,
     row_of,
+    times,
+    twice_on_edges,
     without_oldest,
+    zero_unless,
     zeros,
 )
 
@@ -191,46 +194,45 @@ def tiles_kernel(
             found = window_moments(at_moments, taps, SIZE, COLUMNS, MOMENTS, PITCH, MASKED)
             for q in tl.static_range(COLUMNS):
                 m = found[q]
-                var_x, var_y = tl.where(m[4] < 0, 0.0, m[4]), tl.where(m[5] < 0, 0.0, m[5])
-                m = (m[0], m[1], m[2], m[3], var_x, var_y, m[6], m[7])
                 column = columns[q]
                 own = own_columns[q] & (column >= border) & (column < own_end)
-                weight_l, weight_c, weight_s = a, b, g
+                if PRODUCT:
+                    shortfalls, shared = formulas.product(m, c1, c2)
+                    weights = (a,)
+                else:
+                    shortfalls, shared = formulas.terms(m, c1, c2)
+                    weights = (a, b, g)
                 if UPSTREAM:
                     # Mirrored like the windows; of no account where there is no window.
                     up_row = tl.maximum(inside(row, height) - border, 0)
                     up_column = tl.maximum(inside(column, width) - border, 0)
                     at_map = plane * map_height + tl.minimum(up_row, map_height - 1)
                     at_map = at_map * map_width + tl.minimum(up_column, map_width - 1)
-                    weight_l = tl.load(upstream + at_map)
-                    if not PRODUCT:
-                        weight_c = tl.load(upstream + map_size + at_map)
-                        weight_s = tl.load(upstream + 2 * map_size + at_map)
+                    weights = load_fields(upstream + at_map, len(shortfalls), map_size)
+                elif MAPS:
+                    at_map = (plane * map_height + row - border) * map_width + column - border
+                    store_fields(maps + at_map, shortfalls, map_size, own)
                 else:
-                    luminance, contrast, structure = shortfalls(m, c1, c2, PRODUCT)
-                    if MAPS:
-                        at_map = (plane * map_height + row - border) * map_width + column - border
-                        tl.store(maps + at_map, luminance, mask=own)
-                        if not PRODUCT:
-                            tl.store(maps + map_size + at_map, contrast, mask=own)
-                            tl.store(maps + 2 * map_size + at_map, structure, mask=own)
-                    else:
-                        total = a * luminance + b * contrast + g * structure
-                        if MASKED:
-                            centre = held_shares[q * SIZE + HALF]
-                            total *= centre
-                            weight_l, weight_c, weight_s = a * centre, b * centre, g * centre
-                        loss += tl.where(own, total, 0.0)
+                    if MASKED:
+                        weights = times(weights, held_shares[q * SIZE + HALF])
+                    total = weights[0] * shortfalls[0]
+                    for k in tl.static_range(1, len(shortfalls)):
+                        total += weights[k] * shortfalls[k]
+                    loss += tl.where(own, total, 0.0)
                 if GRADIENTS:
-                    d = derivatives(m, c1, c2, weight_l, weight_c, weight_s, PRODUCT)
                     share = inverse(m[7]) if MASKED else 1.0
                     if SAME:
                         share *= twice_on_edges(row, height) * twice_on_edges(column, width)
-                    brackets = brackets_of(m, d, share)
+                    weights = times(weights, share)
+                    if PRODUCT:
+                        derivatives = formulas.product_derivatives(m, c2, shared, weights)
+                    else:
+                        derivatives = formulas.terms_derivatives(m, c2, shared, weights)
+                    window = (m[0], m[1]) + formulas.bracket_of(m, derivatives)
                     if not SAME:
                         is_window = (column >= border) & (column < window_end)
-                        brackets = zero_unless(is_window, brackets)
-                    held_sums = spread(held_sums, brackets, held_x, held_y, held_taps, q)
+                        window = zero_unless(is_window, window)
+                    held_sums = spread(held_sums, window, held_x, held_y, held_taps, q)
 
             pixels_x, pixels_y = row_of(held_x, 0, COLUMNS), row_of(held_y, 0, COLUMNS)
             if GRADIENTS:

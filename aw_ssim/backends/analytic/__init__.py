@@ -1,0 +1,1 @@
+"""The closed form in plain torch, for CPUs."""

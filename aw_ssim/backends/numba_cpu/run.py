@@ -1,0 +1,134 @@
+"""The launch of the numba kernel on threads of its own, and what is kept of its compilation."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...options import Options
+from ..interface import Inputs, Outputs
+from . import kernel
+from .kernel import ROWS, Job, Scratch, cut, scratch
+from .passes import COLUMNS
+
+_pool: ThreadPoolExecutor
+_compiling: threading.Lock
+_log = logging.getLogger("aw_ssim")
+
+
+def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:
+    """As `interface.ClosedForm` describes it, for float32 and half images without a mask."""
+    n, c, h, w = inputs.x.shape
+    window = options.window_size
+    margin = window // 2 if options.same else 0
+    strips = cut(h, ROWS, margin, window, bool(out.gradients))
+    columns = cut(w, COLUMNS, margin, window, bool(out.gradients))
+    sums = torch.empty(n * c, len(strips) * len(columns), dtype=torch.float64)
+    gradients = [_planes(gradient) for gradient in (*out.gradients, None, None)]
+    job = Job(
+        x=_planes(inputs.x),
+        y=_planes(inputs.y),
+        taps=_array(inputs.taps),
+        c1=np.float32(options.c1),
+        c2=np.float32(options.c2),
+        data_range=np.float32(options.data_range),
+        product=options.product,
+        margin=margin,
+        strips=strips,
+        columns=columns,
+        upstream=_planes(upstream, 4),
+        maps=_planes(out.maps, 4),
+        sums=sums.numpy(),
+        next_tile=np.zeros(1, np.int64),
+        gradients=(gradients[0], gradients[1]),
+    )
+    threads = min(torch.get_num_threads(), sums.numel())
+    rooms = [scratch(window, options.term_weights) for _ in range(threads)]
+    if not _run_tiles.signatures:
+        _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)), rooms[0])
+    others = [_pool.submit(_run_tiles, job, room) for room in rooms[1:]]
+    _run_tiles(job, rooms[0])
+    for other in others:
+        other.result()
+    if out.sums is not None:
+        out.sums.copy_(sums.sum(1).view(n, c))
+
+
+def _array(tensor: Tensor) -> Any:
+    """The tensor's own memory where it is float32 and contiguous."""
+    return tensor.detach().to(torch.float32).contiguous().numpy()
+
+
+def _planes(tensor: Tensor | None, dimensions: int = 3) -> Any:
+    """Images and channels as one dimension; None as an empty array."""
+    if tensor is None:
+        return np.empty([0] * dimensions, np.float32)
+    return _array(tensor.contiguous().flatten(-4, -3))
+
+
+def _cached(digest: str) -> Any:
+    """The kernel, kept on disk once it is compiled.
+
+    numba would keep it while this file alone is unchanged; a closure's contents count too.
+    """
+
+    def run_tiles(job, scratch):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        kernel.run_tiles(job, scratch)
+
+    try:
+        return numba.njit(run_tiles, nogil=True, cache=True)
+    except RuntimeError as error:
+        _log.warning("aw_ssim compiles its CPU kernel anew in each process: %s", error)
+        return numba.njit(run_tiles, nogil=True)
+
+
+def _sources() -> list[Path]:
+    """Every file that the kernel is made of."""
+    folder, library = Path(__file__).parent, Path(__file__).parents[2]
+    others = [library / "formulas.py", library / "availability.py"]
+    return [*sorted(folder.glob("*.py")), *others]
+
+
+def _digest_of_sources() -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in _sources())).hexdigest()
+
+
+def _compile(job: Job, room: Scratch) -> None:
+    """Compiles, or reads from the disk, and says how long it took; `job` has no tiles."""
+    with _compiling:
+        if _run_tiles.signatures:
+            return
+        start = time.perf_counter()
+        _run_tiles(job, room)
+        if not _run_tiles.stats.cache_hits:
+            _log.warning(
+                "aw_ssim compiled its CPU kernel in %.0f s; it is kept in %s.",
+                time.perf_counter() - start,
+                _run_tiles.stats.cache_path,
+            )
+
+
+def _begin() -> None:
+    """At the import, and in each forked process, in which its parent's threads are not."""
+    global _pool, _compiling
+    # Threads start when they are first needed.
+    _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="aw_ssim")
+    _compiling = threading.Lock()
+
+
+_begin()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin)
+_run_tiles = _cached(_digest_of_sources())

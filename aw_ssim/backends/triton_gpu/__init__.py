@@ -1,0 +1,1 @@
+"""The closed form as one fused kernel in Triton, for GPUs."""

@@ -1,0 +1,173 @@
+"""The launch of the fused Triton kernel, and how planes are cut into its tiles.
+
+Imported only where this backend is used: Triton is no dependency on machines without a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from typing import NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from ...options import Options
+from ..interface import Inputs, Outputs
+from .kernel import BESIDE as KERNEL_BESIDE
+from .kernel import nothing_kernel, tiles_kernel
+
+# All registers of a processor go to so many warps, if each of their threads has 255.
+WARPS_PER_PROCESSOR = 8
+BESIDE = int(KERNEL_BESIDE.value)
+INTERPRETED = not isinstance(tiles_kernel, triton.runtime.JITFunction)
+
+
+def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:
+    """As `interface.ClosedForm` describes it, for float32 and half images."""
+    x, y, taps, mask = inputs
+    n, c, h, w = x.shape
+    gradients = len(out.gradients)
+    processors, lanes_of_warp = _processors(x.device)
+    chosen = layout(
+        options.window_size, mask is not None, gradients, options.same, w, lanes_of_warp
+    )
+    most = WARPS_PER_PROCESSOR // chosen.warps * processors
+    strip = rows_of_a_tile(h, n * c * chosen.blocks, most, options.window_size - 1)
+    tiles = n * c * chosen.blocks * triton.cdiv(h, strip)
+    programs = min(tiles, most)
+    scratch = taps.new_empty(programs * _scratch_size(chosen, mask is not None, gradients))
+    sums = taps.new_empty(tiles)
+    grad_x, grad_y = (*out.gradients, x, x)[:2]
+    a, b, g = (*options.term_weights, 0.0, 0.0)[:3]
+    with _on(x.device):
+        tiles_kernel[(programs,)](
+            x,
+            y,
+            x if mask is None else mask,
+            x if upstream is None else upstream,
+            taps,
+            scratch,
+            sums,
+            x if out.maps is None else out.maps,
+            grad_x,
+            grad_y,
+            x.stride(),
+            y.stride(),
+            (0, 0, 0, 0) if mask is None else mask.stride(),
+            c,
+            h,
+            w,
+            n * c,
+            tiles,
+            chosen.blocks,
+            strip,
+            1 / options.data_range,
+            options.c1,
+            options.c2,
+            a,
+            b,
+            g,
+            SIZE=options.window_size,
+            SAME=options.same,
+            PRODUCT=options.product,
+            MASKED=mask is not None,
+            UPSTREAM=upstream is not None,
+            MAPS=out.maps is not None,
+            GRADIENTS=gradients,
+            LANES=chosen.lanes,
+            COLUMNS=chosen.columns,
+            num_warps=chosen.warps,
+            num_stages=1,
+            # Triton's own default differs between its versions.
+            enable_fp_fusion=True,
+        )
+    if out.sums is not None:
+        # The tiles of a plane lie side by side.
+        torch.sum(sums.view(n, c, -1), dim=2, out=out.sums)
+
+
+def trial(device: torch.device) -> None:
+    """Builds and launches an empty kernel."""
+    with _on(device):
+        nothing_kernel[(1,)]()
+
+
+class Layout(NamedTuple):
+    """How a plane is cut into tiles; it follows from shapes, options and device alone."""
+
+    warps: int
+    lanes: int
+    columns: int
+    """Of a lane."""
+    blocks: int
+    """Tiles side by side."""
+
+
+def layouts(
+    columns: int, size: int, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
+) -> list[Layout]:
+    """All that can cut planes of this width, with so many columns in a lane."""
+    # Neighbouring tiles both compute the columns at their edges; beyond an image's edge there is
+    # nothing to compute, unless it is mirrored there.
+    shared = (size - 1) * (2 if gradients else 1)
+    found = []
+    for warps in (1, 2, 4, 8):
+        lanes = lanes_of_warp * warps
+        own = lanes * columns - shared
+        if own > 0:
+            blocks = max(1, triton.cdiv(width if same else width - shared, own))
+            found.append(Layout(warps, lanes, columns, blocks))
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def layout(
+    size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
+) -> Layout:
+    """The one that computes fewest columns.
+
+    Two columns in a lane halve what lanes tell each other, but must fit into its registers.
+    """
+    columns = 2 if size <= 11 and not masked else 1
+    found = layouts(columns, size, gradients, same, width, lanes_of_warp)
+    return min(found, key=lambda one: one.blocks * one.lanes)
+
+
+def _scratch_size(chosen: Layout, masked: bool, gradients: int) -> int:
+    """One program's floats in the kernel's order: moments of columns, then sums for pixels."""
+    fields = 8 if masked else 7
+    if gradients:
+        fields += 7 if gradients == 2 else 5
+    return BESIDE + chosen.columns * fields * (chosen.lanes + BESIDE)
+
+
+@functools.lru_cache(maxsize=1024)
+def rows_of_a_tile(height: int, blocks: int, programs: int, overlap: int) -> int:
+    """What is done soonest: every tile of a column does its neighbours' `overlap` rows too."""
+
+    def steps_of_a_program(rows: int) -> int:
+        tiles = blocks * math.ceil(height / rows)
+        return math.ceil(tiles / programs) * (rows + overlap)
+
+    return min(range(512, 7, -4), key=steps_of_a_program)
+
+
+def _processors(device: torch.device) -> tuple[int, int]:
+    """How many a device has, and the lanes of their warps."""
+    if device.type == "cpu":
+        return 1, 32
+    properties = getattr(torch, device.type).get_device_properties(device)
+    count = getattr(properties, "multi_processor_count", None)
+    # Intel's GPUs count their units by another name.
+    return int(count or properties.max_compute_units), getattr(properties, "warp_size", 32)
+
+
+def _on(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Triton launches on the current device and stream."""
+    if device.type == "cpu":
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[object] = getattr(torch, device.type).device(device)
+    return context

@@ -1,0 +1,75 @@
+"""Every option of a comparison, with its default and its check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from . import checks
+from .availability import BACKENDS
+from .categories import category_weights
+
+EQUAL_WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
+
+
+class Options(NamedTuple):
+    """The options of the losses, as the public signatures describe them.
+
+    All are plain values, so that they can be arguments of a torch operator. A NamedTuple, since
+    torch.compile traces it in every release from 2.4 on.
+    """
+
+    weights: tuple[float, float, float] = EQUAL_WEIGHTS
+    product: bool = False
+    """The product l c s, standard SSIM, in place of the weighted sum."""
+    data_range: float = 1.0
+    window_size: int = 11
+    k1: float = 0.01
+    k2: float = 0.03
+    reduction: str = "mean"
+    padding: str = "valid"
+    backend: str = "auto"
+
+    def checked(self) -> Options:
+        """The same with each value checked; `parse_weights` has checked the weights."""
+        return Options(
+            weights=self.weights,
+            product=self.product,
+            data_range=checks.data_range(self.data_range),
+            window_size=checks.window_size(self.window_size),
+            k1=checks.non_negative_number("k1", self.k1),
+            k2=checks.non_negative_number("k2", self.k2),
+            reduction=checks.choice("reduction", self.reduction, checks.REDUCTIONS),
+            padding=checks.choice("padding", self.padding, checks.PADDINGS),
+            backend=checks.choice("backend", self.backend, ("auto", *BACKENDS)),
+        )
+
+    @property
+    def term_weights(self) -> Sequence[float]:
+        """Of the shortfalls that are summed: of l, c and s, or of l c s alone."""
+        return (1.0,) if self.product else self.weights
+
+    @property
+    def c1(self) -> float:
+        """C1 of eq. 3 for images divided by the data range."""
+        return self.k1**2
+
+    @property
+    def c2(self) -> float:
+        """C2 for images divided by the data range; C3 is half of it."""
+        return self.k2**2
+
+    @property
+    def same(self) -> bool:
+        """One window for each pixel, over mirrored edges."""
+        return self.padding == "same"
+
+    @property
+    def margin(self) -> int:
+        """How many pixels at each edge are no window's centre."""
+        return 0 if self.same else self.window_size // 2
+
+
+def parse_weights(weights: Sequence[float] | str) -> tuple[float, float, float]:
+    """Weights with sum 1, from three numbers or a category's name."""
+    return checks.weights(category_weights(weights) if isinstance(weights, str) else weights)
