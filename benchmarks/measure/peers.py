@@ -15,7 +15,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 WINDOW, SIGMA = 11, 1.5
 
 BASELINE = "pytorch-msssim"
-# The package as it is installed, and the module to import; the last two run on a GPU alone.
+# The package as it is installed, and the module to import; the last two need a GPU.
 MODULES = {
     BASELINE: "pytorch_msssim",
     "kornia": "kornia.losses",

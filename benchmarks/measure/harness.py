@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+
 WARM_UP_ROUNDS = 3
 
 
