@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+from collections.abc import Iterator
 
 import pytest
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with the examples extra")
+tyro = pytest.importorskip("tyro", reason="tyro comes with the examples extra")
 pytest.importorskip("matplotlib", reason="matplotlib comes with the examples extra")
 
+from two_stage.ablate import Ablation  # noqa: E402
+from two_stage.settings import Settings  # noqa: E402
+from two_stage.train import preset_of, read_settings  # noqa: E402
+
 from benchmarks import ROOT  # noqa: E402
-from benchmarks.measure.detection import merged  # noqa: E402
+from benchmarks.measure.detection import KEPT, merged  # noqa: E402
 from benchmarks.measure.harness import load  # noqa: E402
 from benchmarks.pages.detection_page import ARMS, TABLE_1, TABLE_2, by_name, page  # noqa: E402
 from benchmarks.pages.readme import detection  # noqa: E402
@@ -98,3 +107,69 @@ def test_figures_of_the_report_are_measured_or_the_papers() -> None:
     found = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", text))
     assert len(found) > 30
     assert found - single - set(tables) - papers == set()
+
+
+def commands(name: str) -> list[list[str]]:
+    """The pipeline's commands that `detection.sh` runs for one set."""
+    script = str(ROOT / "benchmarks" / "detection.sh")
+    environment = {"PATH": os.environ["PATH"], "PRINT": "1"}
+    text = subprocess.run(["bash", script, name], env=environment, capture_output=True, check=True)
+    return [shlex.split(line) for line in text.stdout.decode().splitlines()]
+
+
+def runs_of(command: str, options: list[str]) -> Iterator[tuple[str, int, Settings]]:
+    """Arm, seed and settings of each run, by the pipeline's own parser."""
+    if command == "train":
+        settings = read_settings(options)
+        yield settings.arm, settings.seed, settings
+        return
+    assert command == "ablate"
+    ablation = tyro.cli(Ablation, default=Ablation(settings=preset_of(options)), args=options)
+    for arm in ablation.arms:
+        for seed in ablation.seeds:
+            yield arm, seed, ablation.settings
+
+
+def identity(data: str, category: str, preset: str, arm: str, seed: int, settings: dict) -> str:
+    # The oldest runs did not record their crops.
+    kept = {key: settings[key] for key in KEPT if data != "mvtec_few" or key != "crops_per_image"}
+    return json.dumps([data, category, preset, arm, seed, kept], sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "count"),
+    [
+        ("pill", "mvtec", 12),
+        ("pill-paper", "mvtec", 1),
+        ("grid", "mvtec", 8),
+        ("magnetic_tile", "data", 14),
+        ("few", "mvtec_few", 80),
+    ],
+)
+def test_the_script_has_the_commands_of_the_results(name: str, data: str, count: int) -> None:
+    found = {
+        identity(data, settings.category, settings.preset, arm, seed, settings.to_dict())
+        for command, *options in commands(name)
+        for arm, seed, settings in runs_of(command, options)
+        if settings.data_root.name == data
+    }
+    category, dash, _ = name.partition("-")
+    measured = {
+        identity(data, *(row[key] for key in ("category", "preset", "arm", "seed", "settings")))
+        for row in ROWS
+        if row["data"] == data
+        and (name == "few" or row["category"] == category)
+        and bool(dash) == (row["preset"] == "paper")
+    }
+    assert found == measured
+    assert len(found) == count
+    assert set(commands("all")[0]) >= {"ablate", "--data-root"}
+
+
+def test_the_script_refuses_a_set_it_does_not_know() -> None:
+    script = str(ROOT / "benchmarks" / "detection.sh")
+    for words in ([], ["pil"]):
+        environment = {"PATH": os.environ["PATH"], "PRINT": "1"}
+        done = subprocess.run(["bash", script, *words], env=environment, capture_output=True)
+        assert done.returncode == 2
+        assert b"pill-paper" in done.stdout + done.stderr
