@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from cases import noise
 from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from aw_ssim.backends import numba_op
 from aw_ssim.backends.numba_intrinsics import LANES
 from aw_ssim.backends.numba_kernel import ROWS, cut
 from aw_ssim.backends.numba_passes import COLUMNS
+
 
 @pytest.fixture
 def threads(request: pytest.FixtureRequest) -> Iterator[None]:

@@ -8,9 +8,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 import torch
+from samples import generator
 from skimage.draw import polygon2mask
 from torch import Tensor
-from samples import generator
 from two_stage.defect_sources import SourceBank, build_source_bank, noise_images
 from two_stage.defects import (
     DefectRanges,

@@ -13,23 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from tiny_training import SETTINGS, train_in
 from torch import Tensor, nn
-from tiny_training import SETTINGS, run_data, train_in
 from two_stage.batch_norm import measure_batch_norm
 from two_stage.checkpoint import CURRENT, PREVIOUS
-from two_stage.defect_sources import SourceBank
-from two_stage.model import Autoencoder, build_model
 from two_stage.patches import PatchStream
-from two_stage.run_data import RunData
 from two_stage.run_folder import RunError
-from two_stage.settings import Settings
 from two_stage.training import (
     adopt_stage,
     learning_rate,
     leave_processes,
-    train,
     training_seconds,
 )
 

@@ -3,7 +3,7 @@
 Run by hand with Python 3.11 or newer; every cell is a new environment of about 6 GB, deleted after
 its tests:
     python tests/tools/version_matrix.py python3.10 python3.13
-    python tests/tools/version_matrix.py python3.11 --torch 2.6.0 -- tests/library/test_compile.py -x
+    python tests/tools/version_matrix.py python3.11 --torch 2.6.0 -- tests/library -x
 Which torch is the oldest, and what the tests need, stands in pyproject.toml. The tests of the
 example pipeline are left out: they need its extras.
 """
