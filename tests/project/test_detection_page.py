@@ -22,7 +22,7 @@ from two_stage.train import preset_of, read_settings  # noqa: E402
 from benchmarks import ROOT  # noqa: E402
 from benchmarks.measure.detection import KEPT, merged  # noqa: E402
 from benchmarks.measure.harness import load  # noqa: E402
-from benchmarks.pages.detection_page import ARMS, TABLE_1, TABLE_2, by_name, page  # noqa: E402
+from benchmarks.pages.detection_page import ARMS, by_name, page  # noqa: E402
 from benchmarks.pages.readme import detection  # noqa: E402
 
 ROWS, (DEMO,) = load("detection")["runs"], load("demo")["runs"]
@@ -85,28 +85,6 @@ def test_readme_says_what_one_stage_and_no_training_give() -> None:
             row["scores"]["input only: gradient"]["all"]["pixel_auroc"] = 0.888
     (line,) = [line for line in detection(rows, DEMO).splitlines() if line.startswith("| grid")]
     assert line.endswith("| 99.9 | 88.8 | - |")
-
-
-def test_figures_of_the_report_are_measured_or_the_papers() -> None:
-    text = " ".join((ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8").split())
-    # Not in the results: a duration, a spread of seeds, a score of an earlier version.
-    for phrase in ("about 1.5 hours", "up to 1.7 points", "had scored it at 83.0"):
-        before, _, after = text.partition(phrase)
-        assert after, phrase
-        text = before + after
-    single = {
-        f"{100 * value:.1f}"
-        for row in ROWS
-        for score in row["scores"].values()
-        for part in score.values()
-        for value in part.values()
-        if value is not None
-    }
-    tables = re.findall(r"\d+\.\d+", (ROOT / "docs" / "detection.md").read_text("utf-8"))
-    papers = {f"{figure:.2f}" for figure in (*TABLE_1.values(), *TABLE_2.values(), 97.69)}
-    found = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", text))
-    assert len(found) > 30
-    assert found - single - set(tables) - papers == set()
 
 
 def commands(name: str) -> list[list[str]]:
