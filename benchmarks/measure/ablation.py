@@ -1,6 +1,6 @@
 """One small autoencoder trained with five losses: what each reconstructs, and what it detects.
 
-The example's network and demo pictures (real textures, painted defects). Everything but the loss
+The pipeline's network and demo pictures (real textures, painted defects). Everything but the loss
 is the same for all: pictures, first weights, order of batches, optimiser, steps and the residuals
 that are scored, none of which is a contestant's own loss map.
 """
@@ -51,13 +51,13 @@ class Recipe:
     test_normals: int = 12
     per_defect: int = 6
     margin: int = 16
-    """Pixels at a picture's edge that no figure counts: MS-SSIM's package has no "same" padding,
-    so its network hardly learns them."""
+    """Pixels at a picture's edge that are not counted: MS-SSIM's package has no "same" padding, so
+    its network hardly learns them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Those of one texture and seed, float32 N x 1 x CROP x CROP, masks N x CROP x CROP."""
+    """Of one texture and seed: float32 N x 1 x CROP x CROP, masks N x CROP x CROP."""
 
     train: Tensor
     test: Tensor

@@ -1,9 +1,9 @@
 """Memory of one loss's forward + backward, beside other libraries' SSIM.
 
-Peak: how much more of the machine's memory the process holds at most, above what it held before
-(Linux). Kept: what the graph holds between forward and backward, the two images aside. Both in
-bytes per element of one float32 image. Large tensors come straight from the system
-(MALLOC_MMAP_THRESHOLD_), so that what an earlier run left in the heap hides nothing.
+Peak: the most memory that the process holds, above what it held before (Linux). Kept: what the
+graph holds between forward and backward, without the two images. Both in bytes per element of one
+float32 image. Large tensors come straight from the system (MALLOC_MMAP_THRESHOLD_), so that free
+heap of an earlier run hides nothing.
 """
 
 from __future__ import annotations

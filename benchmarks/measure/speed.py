@@ -44,7 +44,7 @@ print(time.perf_counter() - start)
 
 
 def running_backends(device: str) -> list[str]:
-    """Those that run here, first the one that ``auto`` takes."""
+    """Those that run here; the first is the one that ``auto`` takes."""
     image = torch.zeros(1, 1, 11, 11, device=device)
     running = [choose_backend("auto", image, image, 1.5).name]
     for backend in BACKENDS:
@@ -56,7 +56,7 @@ def running_backends(device: str) -> list[str]:
 
 
 def ours(device: str) -> dict[str, Loss]:
-    """Both losses as they come, and AW-SSIM through each other backend that runs here."""
+    """Both losses with what ``auto`` takes, and AW-SSIM through each other backend."""
     losses: dict[str, Loss] = {"aw_ssim SSIMLoss": SSIMLoss(), "aw_ssim AWSSIMLoss": AWSSIMLoss()}
     for backend in running_backends(device)[1:]:
         losses[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend)

@@ -1,4 +1,4 @@
-"""One optimiser step of the example's stage 1 beside the same step with an MSE loss.
+"""One optimiser step of the pipeline's stage 1 beside the same step with an MSE loss.
 
 Network, batch, patches and optimiser are those of the presets.
 """

@@ -1,7 +1,7 @@
 """Time of the Triton kernel for a few layouts, on a GPU.
 
-The library's layout follows from the images' shape, so that the same images give the same bits and
-no call times candidates. This script is how to judge that rule (`layout`, `rows_of_a_tile`).
+The library's layout follows from the images' shape: the same images give the same bits, and no call
+times candidates. This script judges that rule (`layout`, `rows_of_a_tile`).
 """
 
 from __future__ import annotations
