@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from two_stage.paper import TABLE_1, TABLE_2
@@ -46,16 +47,20 @@ def of(rows: Sequence[Row], category: str, preset: str = "quick") -> list[Row]:
     return [row for row in rows if (row["category"], row["preset"]) == (category, preset)]
 
 
+def devices(rows: Sequence[Row]) -> str:
+    names = " or ".join(sorted({row["device"] for row in rows}))
+    return re.sub(r"\b1 threads", "1 thread", names.replace(" threads or cpu, ", " or "))
+
+
 def _heading(rows: Sequence[Row]) -> str:
     first = rows[0]
     settings, images = first["settings"], first["images"]
-    devices = " or ".join(sorted({row["device"] for row in rows}))
     return (
         f"## {first['category']}, preset {first['preset']}\n\n"
         f"{settings['image_size']} pixels, patches of {settings['patch_size']}, width "
         f"{settings['width']}, {settings['stage_1_epochs']} + {settings['stage_2_epochs']} epochs, "
         f"{images['train']} training images, {images['validation']} held out, {images['test']} "
-        f"test images; {devices}. "
+        f"test images; {devices(rows)}. "
     )
 
 

@@ -10,7 +10,15 @@ from two_stage.tables import ARMS
 
 from benchmarks.measure.detection import Row
 from benchmarks.pages.contestants import AW_SSIM, SSIM, Json, is_ours, shape_name
-from benchmarks.pages.detection_page import ONE_STAGE, UNTRAINED, by_name, of, spread_of, values_of
+from benchmarks.pages.detection_page import (
+    ONE_STAGE,
+    UNTRAINED,
+    by_name,
+    devices,
+    of,
+    spread_of,
+    values_of,
+)
 from benchmarks.pages.markdown import digits, error, percent, table
 
 
@@ -74,14 +82,14 @@ def detection(rows: Sequence[Row], demo: Row) -> str:
     head = ["percent", "pixel AUROC", "AUPRO", "pixel AP", "image AUROC"]
     head += ["one stage, best", "no training, best", "the paper"]
     images = sets[0][0]["images"]["test"], sum(OFFICIAL_TEST_IMAGES["pill"])
-    devices = " or ".join(sorted({row["device"] for found in sets for row in found}))
+    measured = [row for found in sets for row in found]
     return (
         f"{table(head, lines)}\n"
         "Nothing is chosen on test images. Means of the seeds; the last three columns are pixel "
         f"AUROC; the paper's figure is its own, for all {images[1]} test images of pill, ours are "
         f"for {images[0]} of them. Demo: the first command above ({demo['device']}). The others: "
-        f"`bash benchmarks/detection.sh` ({devices}), on pictures that you download yourself. "
-        "[What the figures say](docs/reproduction.md).\n"
+        f"`bash benchmarks/detection.sh` ({devices(measured)}), on pictures that you download "
+        "yourself. [What the figures say](docs/reproduction.md).\n"
     )
 
 
