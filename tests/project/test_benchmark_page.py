@@ -1,34 +1,34 @@
-"""Page, README and pictures of the benchmarks say what the results say."""
+"""Every page and picture of results says what the results say."""
 
 from __future__ import annotations
 
 import copy
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib comes with the examples extra")
 
-from benchmarks.common import RESULTS, save
-from benchmarks.lost import Pair, lost_table, pairs
-from benchmarks.page import END, PAGE, README, START, page, read_results, readme_section
-from benchmarks.plot import PICTURES, digest, draw, picture
-from benchmarks.tables import label, table
+from benchmarks import RESULTS, ROOT
+from benchmarks.__main__ import FILES
+from benchmarks.measure.harness import load, save
+from benchmarks.pages.benchmarks_page import page
+from benchmarks.pages.contestants import label
+from benchmarks.pages.figures import PICTURES, digest, draw, picture
+from benchmarks.pages.lost import Pair, lost_table, pairs
+from benchmarks.pages.markdown import digits, spread, table
+from benchmarks.pages.readme import at_a_glance, with_tables
+from benchmarks.pages.write import texts
 
-RESULTS_NOW = read_results()
-ROOT = Path(__file__).parents[2]
+RESULTS_NOW = {name: load(name) for name in FILES}
+PAGE = ROOT / "docs" / "benchmarks.md"
 REMEDY = "run `python -m benchmarks page`"
 
 
-def test_the_page_is_what_the_results_give() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(RESULTS_NOW), REMEDY
-
-
-def test_the_readme_is_what_the_results_give() -> None:
-    section = README.read_text(encoding="utf-8").split(START)[1].split(END)[0]
-    assert section == readme_section(RESULTS_NOW), REMEDY
+@pytest.mark.parametrize("path", texts(), ids=lambda path: path.name)
+def test_a_page_is_what_the_results_give(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == texts()[path], REMEDY
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -55,21 +55,10 @@ def test_results_are_strict_json(path: Path) -> None:
 
 
 def test_nan_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.common.RESULTS", tmp_path)
+    monkeypatch.setattr("benchmarks.measure.harness.RESULTS", tmp_path)
     with pytest.raises(ValueError, match="JSON"):
         save("broken", {"value": float("nan")})
     assert not (tmp_path / "broken.json").exists()
-
-
-def test_prose_of_the_readme() -> None:
-    """The two figures outside of the generated section."""
-    text = " ".join(README.read_text(encoding="utf-8").split())
-    (error,) = re.findall(r"leaves structure wrong by up to ([\d.]+)", text)
-    rows = RESULTS_NOW["accuracy"]["components"]["flat 0.7, and camera"]
-    assert float(error) == round(rows["textbook moments"]["structure"], 2)
-    (kept,) = re.findall(r"nothing for the backward pass but the gradient \((\d+) bytes", text)
-    for case in RESULTS_NOW["memory"]["cases"]:
-        assert case["bytes_per_element"]["aw_ssim AWSSIMLoss"]["kept"] == float(kept)
 
 
 def test_every_contestant_has_the_common_definition() -> None:
@@ -97,7 +86,24 @@ def test_a_new_backend_gets_its_lines() -> None:
     # The slowest of all: every other library is named as faster in every case.
     cases = 2 * len(results["speed"]["cases"])
     assert f"| time: {label(new)} | pytorch-msssim | {cases} of {cases} |" in text
-    assert "backend `brandnew`" in readme_section(results)
+
+
+def test_the_glance_names_the_best_of_the_others() -> None:
+    results = copy.deepcopy(RESULTS_NOW)
+    times = results["speed"]["cases"][0]["milliseconds"]["forward + backward"]
+    times["kornia"] |= {"median": 0.5, "speedup": 100.0}
+    errors = [by["torch.float32"] for by in results["accuracy"]["losses"].values()]
+    errors[-1]["aw_ssim SSIMLoss, numba"]["gradient"] = 0.5
+    text = at_a_glance(results)
+    assert "16x3x128x128, ms | 54.8 (1.0x) | 0.50 (100.0x), kornia |" in text
+    assert "worst of 6 pairs | 9e+00 | 4e+00, frame-analytics | 5e-01 |" in text
+
+
+def test_a_table_ends_at_the_next_heading() -> None:
+    text = "a\n<!-- new -->\nold\n\n## Next\n"
+    assert with_tables(text, {"new": "| 1 |\n"}) == "a\n<!-- new -->\n| 1 |\n\n## Next\n"
+    with pytest.raises(ValueError, match="<!-- other -->"):
+        with_tables(text, {"other": ""})
 
 
 def test_defeats_are_counted() -> None:
@@ -110,3 +116,10 @@ def test_defeats_are_counted() -> None:
 
 def test_tables() -> None:
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
+    assert [digits(value) for value in (123.4, 12.34, 1.234)] == ["123", "12.3", "1.23"]
+
+
+def test_spread_is_mean_least_and_greatest() -> None:
+    assert spread([1.0, 2.0, 6.0], "{:.1f}".format) == "3.0 (1.0 to 6.0)"
+    assert spread([1.01, 0.99], "{:.1f}".format) == "1.0"
+    assert spread([], str) == "-"

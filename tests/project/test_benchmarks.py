@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ pytest.importorskip("lpips", reason="LPIPS comes with the offline extra")
 pytest.importorskip("skimage", reason="scikit-image comes with the examples extra")
 pytest.importorskip("sklearn", reason="scikit-learn comes with the examples extra")
 
-from benchmarks import ablation, accuracy, common, page, peers, scaling, speed
+from benchmarks.__main__ import FILES, NAMES, first_line, parse
+from benchmarks.measure import ablation, accuracy, harness, peers, scaling, speed
 
 
 @pytest.fixture(scope="module")
 def runs() -> list[dict[str, Any]]:
-    tiny = ablation.Settings(
+    tiny = ablation.Recipe(
         textures=("brick",), seeds=(0,), steps=2, batch_size=2, width=4,
         normals=4, test_normals=1, per_defect=1,
     )  # fmt: skip
@@ -39,8 +41,8 @@ def test_ablation_trains_with_different_losses(runs: list[dict[str, Any]]) -> No
 
 def test_ablation_gives_every_loss_the_same_batches() -> None:
     pictures = torch.rand(6, 1, 4, 4)
-    settings = ablation.Settings(steps=3)
-    first, second = (list(ablation.batches(pictures, 1, settings)) for _ in range(2))
+    recipe = ablation.Recipe(steps=3)
+    first, second = (list(ablation.batches(pictures, 1, recipe)) for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert not torch.equal(first[0], first[1])
 
@@ -48,10 +50,10 @@ def test_ablation_gives_every_loss_the_same_batches() -> None:
 def test_a_training_that_breaks_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"broken": lambda x, y: (x - y).sum() * float("nan")}
     monkeypatch.setattr(ablation, "losses", lambda: broken)
-    settings = ablation.Settings(
+    recipe = ablation.Recipe(
         textures=("brick",), seeds=(0,), steps=1, width=4, normals=4, test_normals=1, per_defect=1
     )
-    (run,) = ablation.measure(settings)
+    (run,) = ablation.measure(recipe)
     assert "nan at step 0" in run["failed"]
     assert "metrics" not in run
 
@@ -126,23 +128,60 @@ def test_scaling_measures_each_contestant(monkeypatch: pytest.MonkeyPatch) -> No
 def test_contestants_take_turns() -> None:
     calls: list[str] = []
     runs = {name: lambda name=name: calls.append(name) for name in "ab"}
-    times = common.interleaved_times(runs, 2, warm_up=1)
+    times = harness.interleaved_times(runs, 2, warm_up=1)
     assert "".join(calls) == "ababab"
     assert list(times) == ["a", "b"]
 
 
 def test_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([1000.0, 1.0, 2.0, 3.0])
-    monkeypatch.setattr(common, "_milliseconds", lambda run: next(times))
-    row = common.interleaved_times({"a": lambda: None}, 3, warm_up=1)["a"]
+    monkeypatch.setattr(harness, "_milliseconds", lambda run: next(times))
+    row = harness.interleaved_times({"a": lambda: None}, 3, warm_up=1)["a"]
     assert row == {"median": 2.0, "low": 1.5, "high": 2.5}
 
 
 def test_speedup_is_of_medians() -> None:
-    rows = common.with_speedup({"a": {"median": 3.0}, "b": {"median": 2.0}}, "a")
+    rows = harness.with_speedup({"a": {"median": 3.0}, "b": {"median": 2.0}}, "a")
     assert [row["speedup"] for row in rows.values()] == [1.0, 1.5]
 
 
-def test_every_benchmark_of_the_page_is_a_module() -> None:
-    folder = Path(page.__file__).parent
-    assert [name for name in page.FILES if not (folder / f"{name}.py").exists()] == []
+def test_textbook_terms_are_ours_but_for_rounding() -> None:
+    x, y = (image.double() for image in pair())
+    torch.testing.assert_close(
+        accuracy.textbook_components(x, y), list(accuracy.components("torch")(x, y))
+    )
+
+
+def test_every_benchmark_has_a_line_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    text = capsys.readouterr().out
+    folder = Path(harness.__file__).parent
+    helpers = {"__init__", "harness", "peers"}
+    assert {path.stem for path in folder.glob("*.py")} - helpers == set(NAMES)
+    for name in NAMES:
+        assert re.search(rf"^  {name} +{re.escape(first_line(name))}$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["all"], (list(FILES), [])),
+        (["page"], ([], [])),
+        (["memory", "speed"], (["speed", "memory"], [])),
+        (["speed", "--device", "cuda"], (["speed"], ["--device", "cuda"])),
+        (["detection", "runs/a", "runs/b"], (["detection"], ["runs/a", "runs/b"])),
+        (["tune_triton"], (["tune_triton"], [])),
+    ],
+)
+def test_one_door(words: list[str], expected: tuple[list[str], list[str]]) -> None:
+    assert parse(words) == expected
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["wrong"], ["memory", "wrong"], ["speed", "memory", "--device", "cuda"]]
+)
+def test_what_no_benchmark_knows_is_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        parse(words)
+    assert error.value.code == 2

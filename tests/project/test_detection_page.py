@@ -1,26 +1,31 @@
-"""The page of detection results says what their file says, and the README quotes the page."""
+"""Detection's figures: how runs are merged and named, and the commands that made them."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
 
 import pytest
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with the examples extra")
+tyro = pytest.importorskip("tyro", reason="tyro comes with the examples extra")
+pytest.importorskip("matplotlib", reason="matplotlib comes with the examples extra")
 
-from benchmarks.common import RESULTS  # noqa: E402
-from benchmarks.detection import PAGE, README, merged, with_table  # noqa: E402
-from benchmarks.detection_page import ARMS, by_name, page, readme_arms, readme_table  # noqa: E402
+from two_stage.ablate import Ablation  # noqa: E402
+from two_stage.settings import Settings  # noqa: E402
+from two_stage.train import preset_of, read_settings  # noqa: E402
 
-ROWS = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))["runs"]
+from benchmarks import ROOT  # noqa: E402
+from benchmarks.measure.detection import KEPT, merged  # noqa: E402
+from benchmarks.measure.harness import load  # noqa: E402
+from benchmarks.pages.detection_page import ARMS, by_name, page  # noqa: E402
+from benchmarks.pages.readme import detection  # noqa: E402
 
-
-def test_the_page_is_what_the_results_give() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(ROWS)
-
-
-def test_the_readme_has_the_table_of_arms() -> None:
-    assert readme_arms(ROWS) in README.read_text(encoding="utf-8")
+ROWS, (DEMO,) = load("detection")["runs"], load("demo")["runs"]
 
 
 def test_a_run_takes_the_place_of_one_with_its_settings() -> None:
@@ -37,17 +42,21 @@ def test_a_run_takes_the_place_of_one_with_its_settings() -> None:
 
 def test_cells_have_mean_least_and_greatest() -> None:
     """Of the seeds, with two of which the figure differs."""
-    rows = json.loads(json.dumps([row for row in ROWS if row["category"] == "grid"]))
-    more = json.loads(json.dumps(rows))
+    rows = json.loads(json.dumps(ROWS))
+    grid = [row for row in rows if row["category"] == "grid"]
+    more = json.loads(json.dumps(grid))
     for row in more:
         row["seed"] += 10
         row["scores"]["chosen"]["all"]["pixel_auroc"] -= 0.1
-    arm = [row for row in rows if row["arm"] == "ssim+l1"]
-    values = [row["scores"]["chosen"]["all"]["pixel_auroc"] for row in arm]
-    values += [value - 0.1 for value in values]
+    values = [
+        row["scores"]["chosen"]["all"]["pixel_auroc"]
+        for row in (*grid, *more)
+        if row["arm"] == "two-stage"
+    ]
     cell = f"{100 * sum(values) / len(values):.1f}"
     cell += f" ({100 * min(values):.1f} to {100 * max(values):.1f})"
-    assert f"| {ARMS['ssim+l1']} | {cell} / " in readme_arms([*rows, *more])
+    assert f"| {ARMS['two-stage']} | 1, 2, 11, 12 | {cell} |" in page([*rows, *more], DEMO)
+    assert f"| grid, preset quick, 4 seeds | {cell} |" in detection([*rows, *more], DEMO)
 
 
 def test_another_recipe_is_named_by_its_options() -> None:
@@ -60,18 +69,85 @@ def test_another_recipe_is_named_by_its_options() -> None:
     assert sorted(map(str, rows)) == sorted(str(row) for runs in named.values() for row in runs)
 
 
-def test_only_the_table_is_replaced() -> None:
-    text = "before\n| a | b |\n| --- | --- |\n| 1 | 2 |\nafter\n| 3 |\n"
-    expected = "before\n| a | b |\n| new |\nafter\n| 3 |\n"
-    assert with_table(text, "| a | b |\n| new |\n") == expected
-    with pytest.raises(ValueError, match="expected a table"):
-        with_table(text, "| c |\n")
+def test_a_recipe_is_numbered_in_tables_and_written_out_below() -> None:
+    text = page(ROWS, DEMO)
+    for number in re.findall(r"recipe (\d)", text):
+        assert f"\nRecipe {number}: `--" in text
+
+
+def test_readme_says_what_one_stage_and_no_training_give() -> None:
+    """The best of each, by pixel AUROC."""
+    rows = json.loads(json.dumps(ROWS))
+    for row in rows:
+        if row["category"] == "grid" and row["arm"] == "lpips+ssim":
+            row["scores"]["chosen"]["all"]["pixel_auroc"] = 0.999
+        if row["category"] == "grid" and row["arm"] == "two-stage":
+            row["scores"]["input only: gradient"]["all"]["pixel_auroc"] = 0.888
+    (line,) = [line for line in detection(rows, DEMO).splitlines() if line.startswith("| grid")]
+    assert line.endswith("| 99.9 | 88.8 | - |")
+
+
+def commands(name: str) -> list[list[str]]:
+    """The pipeline's commands that `detection.sh` runs for one set."""
+    script = str(ROOT / "benchmarks" / "detection.sh")
+    environment = {"PATH": os.environ["PATH"], "PRINT": "1"}
+    text = subprocess.run(["bash", script, name], env=environment, capture_output=True, check=True)
+    return [shlex.split(line) for line in text.stdout.decode().splitlines()]
+
+
+def runs_of(command: str, options: list[str]) -> Iterator[tuple[str, int, Settings]]:
+    """Arm, seed and settings of each run, by the pipeline's own parser."""
+    if command == "train":
+        settings = read_settings(options)
+        yield settings.arm, settings.seed, settings
+        return
+    assert command == "ablate"
+    ablation = tyro.cli(Ablation, default=Ablation(settings=preset_of(options)), args=options)
+    for arm in ablation.arms:
+        for seed in ablation.seeds:
+            yield arm, seed, ablation.settings
+
+
+def identity(data: str, category: str, preset: str, arm: str, seed: int, settings: dict) -> str:
+    # The oldest runs did not record their crops.
+    kept = {key: settings[key] for key in KEPT if data != "mvtec_few" or key != "crops_per_image"}
+    return json.dumps([data, category, preset, arm, seed, kept], sort_keys=True)
 
 
 @pytest.mark.parametrize(
-    ("file", "category", "preset"), [("detection", "pill", "paper"), ("demo", "brick", "demo")]
+    ("name", "data", "count"),
+    [
+        ("pill", "mvtec", 12),
+        ("pill-paper", "mvtec", 1),
+        ("grid", "mvtec", 8),
+        ("magnetic_tile", "data", 14),
+        ("few", "mvtec_few", 80),
+    ],
 )
-def test_the_readme_has_the_table_of_a_run(file: str, category: str, preset: str) -> None:
-    rows = json.loads((RESULTS / f"{file}.json").read_text(encoding="utf-8"))["runs"]
-    (row,) = [row for row in rows if (row["category"], row["preset"]) == (category, preset)]
-    assert readme_table(row) in README.read_text(encoding="utf-8")
+def test_the_script_has_the_commands_of_the_results(name: str, data: str, count: int) -> None:
+    found = {
+        identity(data, settings.category, settings.preset, arm, seed, settings.to_dict())
+        for command, *options in commands(name)
+        for arm, seed, settings in runs_of(command, options)
+        if settings.data_root.name == data
+    }
+    category, dash, _ = name.partition("-")
+    measured = {
+        identity(data, *(row[key] for key in ("category", "preset", "arm", "seed", "settings")))
+        for row in ROWS
+        if row["data"] == data
+        and (name == "few" or row["category"] == category)
+        and bool(dash) == (row["preset"] == "paper")
+    }
+    assert found == measured
+    assert len(found) == count
+    assert set(commands("all")[0]) >= {"ablate", "--data-root"}
+
+
+def test_the_script_refuses_a_set_it_does_not_know() -> None:
+    script = str(ROOT / "benchmarks" / "detection.sh")
+    for words in ([], ["pil"]):
+        environment = {"PATH": os.environ["PATH"], "PRINT": "1"}
+        done = subprocess.run(["bash", script, *words], env=environment, capture_output=True)
+        assert done.returncode == 2
+        assert b"pill-paper" in done.stdout + done.stderr

@@ -1,31 +1,32 @@
-"""Results of the two-stage example, gathered from its run folders into one file and one page.
+"""Figures of the two-stage pipeline, gathered from its run folders (`detection.sh` makes the runs).
 
-``python -m benchmarks.detection RUN_FOLDER...`` reads every ``metrics.json`` below the folders,
-puts them into ``results/detection.json``, in place of earlier runs of the same settings, and writes
-the page ``docs/detection.md`` and README's table of arms anew from that file; so it does without
-folders. ``--demo RUN_FOLDER`` puts the demo's run into ``results/demo.json`` and changes nothing
-else.
+Reads every ``metrics.json`` below the folders and puts it into ``results/detection.json``, in place
+of an earlier run of the same settings. ``--demo RUN_FOLDER`` puts the demo's run into
+``results/demo.json`` and changes nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.common import RESULTS, save
-from benchmarks.detection_page import METRICS, RECIPE, SCORES, Row, page, readme_arms
+from benchmarks.measure.harness import load, save
 
-ROOT = Path(__file__).parents[1]
-PAGE, README = ROOT / "docs" / "detection.md", ROOT / "README.md"
-# Of the settings, those that the tables' runs differ in.
-KEPT = (*("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs"), "weights")
-KEPT += RECIPE
+METRICS = ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")
+SCORES = ("chosen", "plain l1", "input only: gradient", "input only: distance to mean")
+# Settings in which runs of one arm in one table may differ.
+RECIPE = (
+    *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
+    *("skips", "flips", "crops_per_image"),
+)
+KEPT = ("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights", *RECIPE)
+
+Row = Mapping[str, Any]
 
 
 def collect(folders: Iterable[Path]) -> list[dict[str, Any]]:
@@ -78,33 +79,17 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def with_table(text: str, table: str) -> str:
-    """A text with a table in place of the one of the same first line."""
-    head = table.partition("\n")[0] + "\n"
-    before, found, after = text.partition(head)
-    if not found:
-        raise ValueError(f"expected a table that begins with {head!r}")
-    rest = itertools.dropwhile(lambda line: line.startswith("|"), after.splitlines(keepends=True))
-    return before + table + "".join(rest)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--demo", type=Path)
     arguments = parser.parse_args()
-    folders = arguments.folders
     if arguments.demo:
-        print(f"written: {save('demo', {'runs': collect([arguments.demo])})}")
-        return
-    rows = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))["runs"]
-    if folders:
-        rows = merged(rows, collect(folders))
-        save("detection", {"runs": rows})
-    PAGE.write_text(page(rows), encoding="utf-8")
-    text = with_table(README.read_text(encoding="utf-8"), readme_arms(rows))
-    README.write_text(text, encoding="utf-8")
-    print(f"written: {PAGE}, {README}")
+        path = save("demo", {"runs": collect([arguments.demo])})
+    else:
+        runs = merged(load("detection")["runs"], collect(arguments.folders))
+        path = save("detection", {"runs": runs})
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

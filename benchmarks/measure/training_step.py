@@ -1,26 +1,21 @@
-"""One optimiser step of the example's stage 1 beside the same step with an MSE loss.
+"""One optimiser step of the pipeline's stage 1 beside the same step with an MSE loss.
 
-Network, batch, patches and optimiser are those of the presets. Run
-``python -m benchmarks.training_step``; it writes ``results/training_step.json``.
+Network, batch, patches and optimiser are those of the presets.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-
-from benchmarks.common import interleaved_times, machine, save
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from two_stage.arms import StageLoss, stages_of
 from two_stage.cpu_memory import keep_freed_memory
 from two_stage.model import build_model
 from two_stage.settings import PRESETS, Settings
+
+from benchmarks.measure.harness import interleaved_times, machine, save
 
 ROUNDS = 21
 BASELINE = "MSE"

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+
 WARM_UP_ROUNDS = 3
 
 
@@ -24,9 +25,9 @@ def interleaved_times(
     device: str = "cpu",
     warm_up: int = WARM_UP_ROUNDS,
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of each contestant, all of them once in every round.
+    """Milliseconds of each contestant, each once in every round.
 
-    The machine's mood then strikes all alike, and ratios of medians can be trusted.
+    Whatever else the machine does then hits all alike, and ratios of medians can be trusted.
     """
     milliseconds = _milliseconds if device == "cpu" else _gpu_milliseconds
     times: dict[str, list[float]] = {name: [] for name in contestants}
@@ -45,7 +46,7 @@ def _milliseconds(run: Callable[[], object]) -> float:
 
 
 def _gpu_milliseconds(run: Callable[[], object]) -> float:
-    """Between two events on the device, launches included where they take longer than the work."""
+    """Between two events on the device; includes launching where that takes longer."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     start.record()
@@ -56,7 +57,7 @@ def _gpu_milliseconds(run: Callable[[], object]) -> float:
 
 
 def peak_memory(run: Callable[[], object], device: str) -> int:
-    """Bytes allocated on a GPU at most while it runs, beyond those before."""
+    """The most bytes that a run allocates on a GPU, beyond those held before."""
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -66,7 +67,7 @@ def peak_memory(run: Callable[[], object], device: str) -> int:
 
 
 def _quartiles(values: list[float]) -> dict[str, float]:
-    # Inclusive: of few rounds the other method goes beyond the least and greatest.
+    # Inclusive: with few rounds the other method goes beyond the least and greatest.
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": round(median, 4), "low": round(low, 4), "high": round(high, 4)}
 
@@ -74,7 +75,7 @@ def _quartiles(values: list[float]) -> dict[str, float]:
 def with_speedup(
     times: Mapping[str, Mapping[str, float]], baseline: str
 ) -> dict[str, dict[str, float]]:
-    """The same rows, each with how many times faster than the baseline of the same run it is."""
+    """The same rows, each with how many times faster than the baseline it is."""
     return {
         name: {**row, "speedup": round(times[baseline]["median"] / row["median"], 2)}
         for name, row in times.items()

@@ -1,8 +1,7 @@
 """Forward + backward against image size, channels, batch and window, one of them at a time.
 
 The same libraries, inputs and settings as in ``speed.py``; sigma stays 1.5 whatever the window, so
-that wide windows are the same work for all. Run ``python -m benchmarks.scaling``; it writes
-``results/scaling.json``.
+that wide windows are the same work for all.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from typing import Any
 import torch
 
 from aw_ssim import AWSSIMLoss, SSIMLoss
-from benchmarks.common import interleaved_times, machine, save, with_speedup
-from benchmarks.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
-from benchmarks.speed import SEED, forward_backward, running_backends
+from benchmarks.measure.harness import interleaved_times, machine, save, with_speedup
+from benchmarks.measure.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
+from benchmarks.measure.speed import SEED, forward_backward, running_backends
 
 # Beside the baseline a plain one and a compiled one.
 CONTESTANTS = (BASELINE, "monai", "frame-analytics")

@@ -1,15 +1,13 @@
 """One small autoencoder trained with five losses: what each reconstructs, and what it detects.
 
-The example's network and demo pictures (real textures, painted defects). Everything but the loss
+The pipeline's network and demo pictures (real textures, painted defects). Everything but the loss
 is the same for all: pictures, first weights, order of batches, optimiser, steps and the residuals
-that are scored, none of which is a contestant's own loss map. Run
-``python -m benchmarks.ablation``; it writes ``results/ablation.json``.
+that are scored, none of which is a contestant's own loss map.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +16,6 @@ from typing import Any
 import pytorch_msssim
 import torch
 from torch import Tensor, nn
-
-from aw_ssim import AWSSIMLoss, CombinedPerceptualLoss, SSIMLoss
-from benchmarks.common import machine, save, versions
-from benchmarks.peers import BASELINE, SIGMA, WINDOW
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from two_stage.arms import WithL1
 from two_stage.batch_norm import measure_batch_norm
 from two_stage.cpu_memory import keep_freed_memory
@@ -36,6 +28,10 @@ from two_stage.pixel_counts import PixelCounts
 from two_stage.residuals import residual_maps
 from two_stage.training import learning_rate
 
+from aw_ssim import AWSSIMLoss, CombinedPerceptualLoss, SSIMLoss
+from benchmarks.measure.harness import machine, save, versions
+from benchmarks.measure.peers import BASELINE, SIGMA, WINDOW
+
 # pytorch-msssim's five scales ask for more than 16 (window - 1) pixels: 11 taps do not fit a crop.
 MS_SSIM_WINDOW = 9
 RESIDUALS = ("l1", "gradient")
@@ -43,7 +39,7 @@ METRICS = ("psnr", "ssim", "lpips", *(f"{r} {m}" for r in RESIDUALS for m in ("a
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Recipe:
     textures: tuple[str, ...] = tuple(TEXTURES)
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 200
@@ -55,13 +51,13 @@ class Settings:
     test_normals: int = 12
     per_defect: int = 6
     margin: int = 16
-    """Pixels at a picture's edge that no figure counts: MS-SSIM's package has no "same" padding,
-    so its network hardly learns them."""
+    """Pixels at a picture's edge that are not counted: MS-SSIM's package has no "same" padding, so
+    its network hardly learns them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Those of one texture and seed, float32 N x 1 x CROP x CROP, masks N x CROP x CROP."""
+    """Of one texture and seed: float32 N x 1 x CROP x CROP, masks N x CROP x CROP."""
 
     train: Tensor
     test: Tensor
@@ -82,8 +78,8 @@ def losses() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     }
 
 
-def demo_pictures(texture: str, seed: int, settings: Settings) -> Pictures:
-    numbers = {name: getattr(settings, name) for name in ("normals", "test_normals", "per_defect")}
+def demo_pictures(texture: str, seed: int, recipe: Recipe) -> Pictures:
+    numbers = {name: getattr(recipe, name) for name in ("normals", "test_normals", "per_defect")}
     with tempfile.TemporaryDirectory() as folder:
         write_demo_dataset(Path(folder), texture, seed=seed, **numbers)
         files = find_category(Path(folder), texture)
@@ -97,30 +93,30 @@ def demo_pictures(texture: str, seed: int, settings: Settings) -> Pictures:
 
 
 def train(
-    loss: Callable[[Tensor, Tensor], Tensor], pictures: Tensor, seed: int, settings: Settings
+    loss: Callable[[Tensor, Tensor], Tensor], pictures: Tensor, seed: int, recipe: Recipe
 ) -> nn.Module:
     torch.manual_seed(seed)
-    model = Autoencoder(channels=1, width=settings.width).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    model = Autoencoder(channels=1, width=recipe.width).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
     model.train()
-    for step, batch in enumerate(batches(pictures, seed, settings)):
+    for step, batch in enumerate(batches(pictures, seed, recipe)):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings.learning_rate, step, settings.steps)
+            group["lr"] = learning_rate(recipe.learning_rate, step, recipe.steps)
         value = loss(model(batch), batch)
         if not value.isfinite():
             raise FloatingPointError(f"the loss is {value.item()} at step {step}")
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
-    measure_batch_norm(model, pictures.split(settings.batch_size))
+    measure_batch_norm(model, pictures.split(recipe.batch_size))
     return model.eval()
 
 
-def batches(pictures: Tensor, seed: int, settings: Settings) -> Iterator[Tensor]:
+def batches(pictures: Tensor, seed: int, recipe: Recipe) -> Iterator[Tensor]:
     """Random pictures, the same for every loss."""
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(settings.steps):
-        yield pictures[torch.randperm(len(pictures), generator=generator)[: settings.batch_size]]
+    for _ in range(recipe.steps):
+        yield pictures[torch.randperm(len(pictures), generator=generator)[: recipe.batch_size]]
 
 
 def evaluate(model: nn.Module, pictures: Pictures, margin: int) -> dict[str, float]:
@@ -150,17 +146,17 @@ def evaluate(model: nn.Module, pictures: Pictures, margin: int) -> dict[str, flo
     return {name: round(figures[name], 5) for name in METRICS}
 
 
-def measure(settings: Settings) -> list[dict[str, Any]]:
+def measure(recipe: Recipe) -> list[dict[str, Any]]:
     """One row for each texture, seed and loss: its metrics, or why there are none."""
     runs = []
-    for texture in settings.textures:
-        for seed in settings.seeds:
-            pictures = demo_pictures(texture, seed, settings)
+    for texture in recipe.textures:
+        for seed in recipe.seeds:
+            pictures = demo_pictures(texture, seed, recipe)
             for name, loss in losses().items():
                 row = {"texture": texture, "seed": seed, "loss": name}
                 try:
-                    model = train(loss, pictures.train, seed, settings)
-                    row["metrics"] = evaluate(model, pictures, settings.margin)
+                    model = train(loss, pictures.train, seed, recipe)
+                    row["metrics"] = evaluate(model, pictures, recipe.margin)
                     print(texture, seed, f"{name:10}", row["metrics"], flush=True)
                 except FloatingPointError as error:
                     row["failed"] = str(error)
@@ -171,13 +167,13 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
 
 def main() -> None:
     keep_freed_memory()
-    settings = Settings()
+    recipe = Recipe()
     results = {
         "machine": machine(),
         "packages": versions(BASELINE, "lpips", "scikit-image", "scikit-learn"),
-        "settings": dataclasses.asdict(settings)
+        "settings": dataclasses.asdict(recipe)
         | {"crop": CROP, "window": WINDOW, "sigma": SIGMA, "ms_ssim_window": MS_SSIM_WINDOW},
-        "runs": measure(settings),
+        "runs": measure(recipe),
     }
     print(f"written: {save('ablation', results)}")
 

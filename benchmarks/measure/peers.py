@@ -15,7 +15,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 WINDOW, SIGMA = 11, 1.5
 
 BASELINE = "pytorch-msssim"
-# The package as it is installed, and the module to import; the last two run on a GPU alone.
+# The package as it is installed, and the module to import; the last two need a GPU.
 MODULES = {
     BASELINE: "pytorch_msssim",
     "kornia": "kornia.losses",
@@ -32,7 +32,7 @@ GPU_ONLY = ("fussim", "fused-ssim")
 def peers(
     device: str = "cpu", window: int = WINDOW, packages: Sequence[str] = tuple(MODULES)
 ) -> tuple[dict[str, Loss], dict[str, str]]:
-    """The losses that can be had here, and why the others cannot."""
+    """The losses that can run here, and why the others cannot."""
     losses: dict[str, Loss] = {}
     absent: dict[str, str] = {}
     for package in packages:
@@ -65,9 +65,9 @@ def _loss(package: str, library: Any, window: int) -> Loss:
             return lambda x, y: 1 - library.ssim(x, y, data_range=1.0, **options)
         case "torchmetrics":
             similarity = library.structural_similarity_index_measure
-            # The size of its window follows from sigma: 11 taps, whatever else is asked for.
+            # Its window's size follows from sigma and from nothing else: 11 taps.
             options = {"sigma": SIGMA, "data_range": 1.0, "return_full_image": True}
-            # It reflects the borders and has a window for every pixel; those inside are "valid".
+            # It reflects the borders and has a window for every pixel; the inner ones are "valid".
             inner = (..., *2 * [slice(window // 2, -(window // 2))])
             return lambda x, y: 1 - similarity(x, y, **options)[1][inner].mean()
         case "monai":

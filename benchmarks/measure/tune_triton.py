@@ -1,7 +1,7 @@
-"""Time of the Triton kernel for a few layouts, on a GPU: ``python -m benchmarks.tune_triton``.
+"""Time of the Triton kernel for a few layouts, on a GPU.
 
-The library's layout follows from the images' shape, so that the same images give the same bits and
-no call times candidates. This script is how to judge that rule (`layout`, `rows_of_a_tile`).
+The library's layout follows from the images' shape: the same images give the same bits, and no call
+times candidates. This script judges that rule (`layout`, `rows_of_a_tile`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 
 from aw_ssim import AWSSIMLoss
 from aw_ssim.backends import triton_op
-from benchmarks.common import interleaved_times, machine, save
-from benchmarks.speed import SHAPES, forward_backward
+from benchmarks.measure.harness import interleaved_times, machine, save
+from benchmarks.measure.speed import SHAPES, forward_backward
 
 # With one column a lane, half as many registers: twice as many warps run at once.
 WARPS_PER_PROCESSOR = {1: 16, 2: 8}

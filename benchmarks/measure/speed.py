@@ -1,14 +1,15 @@
 """Time of one loss, forward alone and forward + backward, beside other libraries' SSIM.
 
 Same inputs, window (11 taps, sigma 1.5), padding (valid) and reduction (mean) for all; gradient
-to the prediction. ``python -m benchmarks.speed`` writes ``results/speed.json``;
-``--device cuda`` takes larger images and float32 and bfloat16, times with the device's events,
-adds peak memory and the throughput beside that of a copy, and writes ``results/speed_cuda.json``.
+to the prediction. ``--device cuda`` takes larger images in float32 and bfloat16, times them with
+the device's events, adds peak memory and the throughput beside that of a copy, and writes
+``results/speed_cuda.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from torch import Tensor
 
 from aw_ssim import AWSSIMLoss, SSIMLoss
 from aw_ssim.backends import BACKENDS, choose_backend
-from benchmarks.common import interleaved_times, machine, peak_memory, save, with_speedup
-from benchmarks.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
+from benchmarks.measure.harness import interleaved_times, machine, peak_memory, save, with_speedup
+from benchmarks.measure.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
 
 SHAPES = {
     "cpu": ((16, 3, 128, 128), (2, 3, 512, 512), (1, 1, 1024, 1024)),
@@ -43,21 +44,19 @@ print(time.perf_counter() - start)
 
 
 def running_backends(device: str) -> list[str]:
-    """Those that run here, first the one that ``auto`` takes."""
+    """Those that run here; the first is the one that ``auto`` takes."""
     image = torch.zeros(1, 1, 11, 11, device=device)
     running = [choose_backend("auto", image, image, 1.5).name]
-    for backend in BACKENDS[1:]:
-        try:
-            choose_backend(backend, image, image, 1.5)
-        except ValueError:
+    for backend in BACKENDS:
+        if backend in ("auto", *running):
             continue
-        if backend not in running:
-            running.append(backend)
+        with contextlib.suppress(ValueError):
+            running.append(choose_backend(backend, image, image, 1.5).name)
     return running
 
 
 def ours(device: str) -> dict[str, Loss]:
-    """Both losses as they come, and AW-SSIM through each other backend that runs here."""
+    """Both losses with what ``auto`` takes, and AW-SSIM through each other backend."""
     losses: dict[str, Loss] = {"aw_ssim SSIMLoss": SSIMLoss(), "aw_ssim AWSSIMLoss": AWSSIMLoss()}
     for backend in running_backends(device)[1:]:
         losses[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend)
@@ -80,7 +79,7 @@ def measure(
     for name, loss in losses.items():
         try:
             forward_backward(loss, x, y)
-        # What another library raises for a dtype that it does not take is its own affair.
+        # Libraries raise whatever they like for a dtype that they do not take.
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     running = {name: loss for name, loss in losses.items() if name not in failed}

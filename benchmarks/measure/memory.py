@@ -1,10 +1,9 @@
 """Memory of one loss's forward + backward, beside other libraries' SSIM.
 
-Peak: how much more of the machine's memory the process holds at most, above what it held before
-(Linux). Kept: what the graph holds between forward and backward, the two images aside. Both in
-bytes per element of one float32 image. Large tensors come straight from the system
-(MALLOC_MMAP_THRESHOLD_), so that what an earlier run left in the heap hides nothing. Run
-``python -m benchmarks.memory``; it writes ``results/memory.json``.
+Peak: the most memory that the process holds, above what it held before (Linux). Kept: what the
+graph holds between forward and backward, without the two images. Both in bytes per element of one
+float32 image. Large tensors come straight from the system (MALLOC_MMAP_THRESHOLD_), so that free
+heap of an earlier run hides nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.common import machine, save
-from benchmarks.peers import BASELINE, Loss, peer_versions, peers
-from benchmarks.speed import SEED, SHAPES, forward_backward, ours, running_backends
+from benchmarks.measure.harness import machine, save
+from benchmarks.measure.peers import BASELINE, Loss, peer_versions, peers
+from benchmarks.measure.speed import SEED, SHAPES, forward_backward, ours, running_backends
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SETTING = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -75,10 +74,10 @@ def measure(losses: dict[str, Loss], shape: tuple[int, ...]) -> dict[str, object
 
 def main() -> None:
     if any(os.environ.get(name) != value for name, value in SETTING.items()):
-        command = [sys.executable, "-m", "benchmarks.memory"]
+        command = [sys.executable, "-m", "benchmarks.measure.memory"]
         raise SystemExit(subprocess.run(command, env={**os.environ, **SETTING}).returncode)
     if not CLEAR.exists():
-        raise SystemExit("benchmarks.memory: needs Linux, whose /proc/self/clear_refs it uses")
+        raise SystemExit("memory: needs Linux, whose /proc/self/clear_refs it uses")
     theirs, absent = peers()
     losses = {**theirs, **ours("cpu")}
     results = {

@@ -1,48 +1,34 @@
-"""Errors against float64, on ordinary and hard images.
+"""Errors of value and gradient against float64, on ordinary and hard images, in four dtypes.
 
 Components: the structure map and AW-SSIM's gradient in float32, beside the textbook way, variances
 as E[x^2] - E[x]^2, with the same smooth product; other libraries do not compute the terms apart.
 
-Losses: value and gradient of every library's SSIM and of both our losses, in four dtypes. The
-truth is ``tests/support/oracle.py``, which shares no code with the library, on the images as
-rounded to the dtype: of standard SSIM for SSIM, of equal weights for AW-SSIM. The float64 column shows how
-far a library's *definition* is from the common one; what the others have beyond it is rounding.
-
-Run ``python -m benchmarks.accuracy``; it writes ``results/accuracy.json``.
+Losses: value and gradient of every library's SSIM and of both our losses. The truth is
+``tests/support/oracle.py``, which shares no code with the library, on the images as rounded to the
+dtype: standard SSIM for SSIM, equal weights for AW-SSIM. The float64 column shows how far a
+library's *definition* is from the common one; what the others have beyond it is rounding.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+import oracle
 import skimage.data
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from aw_ssim import AWSSIMLoss, SSIMLoss, ssim_components
-from aw_ssim.gaussian_window import gaussian_window
-from aw_ssim.local_terms import (
-    Constants,
-    WindowedStatistics,
-    contrast_shortfall,
-    luminance_shortfall,
-    structure_shortfall,
-)
-from benchmarks.common import machine, save
-from benchmarks.peers import SIGMA, WINDOW, Loss, peer_versions, peers
-from benchmarks.speed import running_backends
+from benchmarks.measure.harness import machine, save
+from benchmarks.measure.peers import SIGMA, WINDOW, Loss, peer_versions, peers
+from benchmarks.measure.speed import running_backends
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-import oracle
-
-CONSTANTS = Constants(0.01**2, 0.03**2)
+C1, C2, EPS = 0.01**2, 0.03**2, 1e-12
 SEED = 0
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-# Of the losses' images: the oracle unfolds every window, and is asked often.
+# Of the images for whole losses: the oracle unfolds every window, and is slow.
 SIDE = 128
 # Weights as the oracle takes them; None is the product, standard SSIM.
 KINDS = {"SSIM": None, "AW-SSIM": (1.0, 1.0, 1.0)}
@@ -71,7 +57,8 @@ def cases() -> dict[str, tuple[Tensor, Tensor]]:
 
 def textbook_components(x: Tensor, y: Tensor) -> list[Tensor]:
     """Luminance, contrast and structure from raw moments, E[x^2] - E[x]^2."""
-    taps = gaussian_window(WINDOW, SIGMA)
+    offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
+    taps = torch.softmax(-0.5 * (offsets / SIGMA) ** 2, dim=0)
 
     def mean(image: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(image, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
@@ -80,10 +67,13 @@ def textbook_components(x: Tensor, y: Tensor) -> list[Tensor]:
     var_x = (mean(x * x) - mean_x * mean_x).clamp(min=0)
     var_y = (mean(y * y) - mean_y * mean_y).clamp(min=0)
     covariance = mean(x * y) - mean_x * mean_y
-    no_shift = torch.zeros_like(mean_x)
-    stats = WindowedStatistics(mean_x, mean_y, no_shift, no_shift, var_x, var_y, covariance)
-    shortfalls = (luminance_shortfall, contrast_shortfall, structure_shortfall)
-    return [1 - shortfall(stats, CONSTANTS) for shortfall in shortfalls]
+    root_x, root_y = (var_x + EPS).sqrt(), (var_y + EPS).sqrt()
+    deviations = root_x * root_y - EPS
+    return [
+        1 - (mean_x - mean_y) ** 2 / (mean_x * mean_x + mean_y * mean_y + C1),
+        1 - (root_x - root_y) ** 2 / (var_x + var_y + C2),
+        1 - (deviations - covariance) / (deviations + C2 / 2),
+    ]
 
 
 def components(backend: str) -> Components:
@@ -148,7 +138,7 @@ def loss_error(loss: Loss, x: Tensor, y: Tensor, truth: Truth) -> dict[str, Any]
     try:
         own = loss(prediction, y)
         own_gradient = torch.autograd.grad(own, prediction)[0].double()
-    # What another library raises for a dtype that it does not take is its own affair.
+    # Libraries raise whatever they like for a dtype that they do not take.
     except Exception as error:
         return {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
     if not (own.isfinite() and own_gradient.isfinite().all()):

@@ -1,8 +1,7 @@
-"""Pictures of the results, from their JSON alone: ``python -m benchmarks.plot``.
+"""Pictures of the results: docs/images/benchmark_*.svg.
 
-Writes ``docs/images/benchmark_*.svg``. Each picture names in its metadata the digest of the file
-that it shows, so that a test can tell whether it is of those results; the same results and
-matplotlib give the same bytes.
+Each picture names in its metadata the digest of the file that it shows, so that a test can tell
+whether it is of those results; the same results and matplotlib give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.common import RESULTS, load
-from benchmarks.tables import (
+from benchmarks import RESULTS, ROOT
+from benchmarks.measure.harness import load
+from benchmarks.pages.contestants import (
     ABLATION_METRICS,
     Json,
     ablation_spreads,
@@ -29,7 +29,7 @@ from benchmarks.tables import (
     shape_name,
 )
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 STYLE = {
     "svg.hashsalt": "aw_ssim",
     "svg.fonttype": "none",
@@ -182,13 +182,3 @@ def _name_rows(axis: Axes, names: list[str]) -> None:
     axis.figure.legend(
         marks, ["aw_ssim", "other libraries"], loc="outside upper right", ncols=2, frameon=False
     )
-
-
-def main() -> None:
-    for name in PICTURES:
-        draw(name, picture(name))
-        print(f"written: {picture(name)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,17 @@
-"""Every comparison that the results hold and that one of our losses comes second in.
+"""The list of comparisons that we lose.
 
-The same rule for all: another library's figure beside ours of the same case and run; ours loses
-where it is larger by more than a tenth. For accuracy that is the error of `SSIMLoss`, since no
-other library has AW-SSIM.
+One rule for all: another library's figure beside ours of the same case and run; ours loses where it
+is larger by more than a tenth. For accuracy that is the error of `SSIMLoss`, since no other library
+has AW-SSIM.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from benchmarks.tables import (
+from benchmarks.pages.contestants import (
     ABLATION_METRICS,
     SSIM,
     Json,
@@ -20,8 +20,8 @@ from benchmarks.tables import (
     label,
     plain,
     shape_name,
-    table,
 )
+from benchmarks.pages.markdown import table
 
 MARGIN = 1.1
 
@@ -40,50 +40,38 @@ class Pair(NamedTuple):
         return self.our_figure > MARGIN * self.their_figure
 
 
-def pairs(what: str, case: str, figures: dict[str, float]) -> Iterator[Pair]:
-    for ours in filter(is_ours, figures):
-        for theirs in figures:
-            if not is_ours(theirs):
-                yield Pair(what, case, ours, theirs, figures[ours], figures[theirs])
-
-
-def speed_pairs(results: Json) -> Iterator[Pair]:
-    for case in results["cases"]:
+def comparisons(results: Json) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """What is compared, in which case, and each contestant's figure."""
+    for case in results["speed"]["cases"]:
         for name, times in case["milliseconds"].items():
-            medians = {contestant: row["median"] for contestant, row in times.items()}
-            yield from pairs("time", f"{shape_name(case['shape'])}, {name}", medians)
-
-
-def scaling_pairs(results: Json) -> Iterator[Pair]:
-    for sweep, points in results["sweeps"].items():
+            yield "time", f"{shape_name(case['shape'])}, {name}", _medians(times)
+    for sweep, points in results["scaling"]["sweeps"].items():
         for value, case in points.items():
-            medians = {c: row["median"] for c, row in case["milliseconds"].items()}
-            yield from pairs("time, scaling", f"{sweep} {value}", medians)
-
-
-def memory_pairs(results: Json) -> Iterator[Pair]:
-    for case in results["cases"]:
+            yield "time, scaling", f"{sweep} {value}", _medians(case["milliseconds"])
+    for case in results["memory"]["cases"]:
         for key, what in (("peak", "peak memory"), ("kept", "memory kept")):
             figures = {c: row[key] for c, row in case["bytes_per_element"].items()}
-            yield from pairs(what, shape_name(case["shape"]), figures)
-
-
-def accuracy_pairs(results: Json) -> Iterator[Pair]:
-    for number, by_dtype in enumerate(results["losses"].values(), start=1):
-        for dtype, rows in by_dtype.items():
-            # In float64 it is definitions that are compared.
-            if plain(dtype) == "float64":
-                continue
-            for key, what in (
-                ("value", "error of the loss"),
-                ("gradient", "error of the gradient"),
-            ):
+            yield what, shape_name(case["shape"]), figures
+    for number, by_dtype in enumerate(results["accuracy"]["losses"].values(), start=1):
+        # In float64 the table compares definitions, not rounding.
+        for dtype in filter(lambda dtype: plain(dtype) != "float64", by_dtype):
+            for key, what in (("value", "the loss"), ("gradient", "the gradient")):
                 figures = {
                     c: row[key]
-                    for c, row in rows.items()
+                    for c, row in by_dtype[dtype].items()
                     if row.get(key) is not None and (c.startswith(SSIM) or not is_ours(c))
                 }
-                yield from pairs(what, f"case {number} in {plain(dtype)}", figures)
+                yield f"error of {what}", f"case {number} in {plain(dtype)}", figures
+
+
+def _medians(times: Json) -> dict[str, float]:
+    return {contestant: row["median"] for contestant, row in times.items()}
+
+
+def pairs(what: str, case: str, figures: Mapping[str, float]) -> list[Pair]:
+    """Each of ours beside each of the others'."""
+    ours, theirs = ([c for c in figures if is_ours(c) == mine] for mine in (True, False))
+    return [Pair(what, case, a, b, figures[a], figures[b]) for a in ours for b in theirs]
 
 
 def lost_table(found: list[Pair]) -> str:
@@ -118,17 +106,12 @@ def lost_metrics(results: Json) -> str:
 
 def where_we_lose(results: Json) -> str:
     """The section of the page; `results` are all files by name."""
-    found = [
-        *speed_pairs(results["speed"]),
-        *scaling_pairs(results["scaling"]),
-        *memory_pairs(results["memory"]),
-        *accuracy_pairs(results["accuracy"]),
-    ]
+    found = [pair for comparison in comparisons(results) for pair in pairs(*comparison)]
     lost = sum(pair.lost() for pair in found)
     return (
-        f"Of {len(found)} comparisons of one of our losses with another library's, {lost} go to "
-        "the other by more than a tenth (time, memory, error). A backend is named where it is not "
-        "what `auto` takes, and for errors always:\n\n"
+        f"We lose {lost} of {len(found)} comparisons of one of our losses with another library's "
+        "by more than a tenth (time, memory, error). A backend is named where `auto` takes "
+        "another, and always for errors:\n\n"
         f"{lost_table(found)}\n"
         "Trained with AW-SSIM, the network of the ablation is not the best in\n\n"
         f"{lost_metrics(results['ablation'])}"

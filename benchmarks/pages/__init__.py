@@ -1,0 +1,1 @@
+"""Texts and pictures of the documentation, written from results/*.json alone."""
