@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aw_ssim import AWSSIMLoss, SSIMLoss
-from aw_ssim.backends import BACKENDS, choose_backend
+from aw_ssim import AWSSIMLoss, SSIMLoss, choose_backend
+from aw_ssim.backends import BACKENDS
 from benchmarks.measure.harness import interleaved_times, machine, peak_memory, save, with_speedup
 from benchmarks.measure.peers import BASELINE, SIGMA, WINDOW, Loss, peer_versions, peers
 

@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 
 from aw_ssim import AWSSIMLoss
-from aw_ssim.backends import triton_op
+from aw_ssim.backends.triton_gpu import run as triton_op
 from benchmarks.measure.harness import interleaved_times, machine, save
 from benchmarks.measure.speed import SHAPES, forward_backward
 

@@ -10,13 +10,11 @@ import pytest
 import torch
 
 import aw_ssim
-from aw_ssim.backends import choose_backend
 from aw_ssim.gaussian_window import gaussian_window
 
 MODULES = [info.name for info in pkgutil.walk_packages(aw_ssim.__path__, "aw_ssim.")]
 NAMES = {name: getattr(aw_ssim, name) for name in aw_ssim.__all__} | {
     "torch": torch,
-    "choose_backend": choose_backend,
     "gaussian_window": gaussian_window,
 }
 
