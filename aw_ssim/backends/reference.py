@@ -91,8 +91,9 @@ def _merge_windows(
     dx, dy = x - pivot_x[..., None], y - pivot_y[..., None]
     if within is not None:
         dx, dy = dx + windows(within[2]), dy + windows(within[3])
-    products = [dx * dx, dy * dy, dx * dy]
+    sums = [(share * entry).sum(-1) for entry in (dx, dy, dx * dx, dy * dy, dx * dy)]
+    found = formulas.moments_of(pivot_x, pivot_y, sums)
     if within is not None:
-        products = [p + windows(w) for p, w in zip(products, within[4:], strict=True)]
-    sums = [(share * entry).sum(-1) for entry in (dx, dy, *products)]
-    return formulas.moments_of(pivot_x, pivot_y, sums), total
+        inner = [(share * windows(entry)).sum(-1) for entry in within[4:]]
+        found = (*found[:4], *(m + w for m, w in zip(found[4:], inner, strict=True)))
+    return found, total
