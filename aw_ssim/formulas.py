@@ -18,8 +18,7 @@ below |cov|, and l c s is standard SSIM whatever EPS is.
 The moments `m` of a window are seven numbers, or tensors of them: the pivots of x and y, which are
 pixels of the window; the shifts of the two means from their pivots; the variances of x and y; the
 covariance. Where a window is nearly flat, pivot and shift are of different size, and differences of
-means keep the digits of the shifts. Exchanging x and y exchanges results to the bit, which is why
-tap * (dx * dy) is not written (tap * dx) * dy.
+means keep the digits of the shifts.
 """
 
 from __future__ import annotations
@@ -52,12 +51,13 @@ PRIMITIVES = ("EPS", "sqrt", "multiply_add", "not_negative")
 
 def add_tap(sums, tap, dx, dy):
     """One more pixel, `dx` and `dy` from the pivots: sums of dx, dy, dx^2, dy^2 and dx dy."""
+    weighted_x, weighted_y = tap * dx, tap * dy
     return (
-        multiply_add(tap, dx, sums[0]),
-        multiply_add(tap, dy, sums[1]),
-        multiply_add(tap, dx * dx, sums[2]),
-        multiply_add(tap, dy * dy, sums[3]),
-        multiply_add(tap, dx * dy, sums[4]),
+        sums[0] + weighted_x,
+        sums[1] + weighted_y,
+        multiply_add(weighted_x, dx, sums[2]),
+        multiply_add(weighted_y, dy, sums[3]),
+        multiply_add(weighted_x, dy, sums[4]),
     )
 
 
@@ -68,7 +68,10 @@ def centre_sums(pivot_x, pivot_y):
 
 
 def add_pair(sums, tap, dx, dy, ex, ey):
-    """Two more pixels of one tap, `dx` and `dy`, `ex` and `ey` from the pivots."""
+    """Two more pixels of one tap, `dx` and `dy`, `ex` and `ey` from the pivots.
+
+    Fewer operations than `add_tap` twice, and the covariance does not depend on the images' order.
+    """
     return (
         multiply_add(tap, dx + ex, sums[0]),
         multiply_add(tap, dy + ey, sums[1]),

@@ -61,13 +61,11 @@ def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexp
         return formulas.moments_of(pivot_x, pivot_y, sums) + (total,)
     else:
         pivot_x, pivot_y = x[oldest + SIZE // 2], y[oldest + SIZE // 2]
-        # In wider windows the other pixels show that a pivot is not finite.
-        if SIZE == 1:
-            sums = formulas.centre_sums(pivot_x, pivot_y)
-        for j in tl.static_range(SIZE // 2):
-            dx, dy = x[oldest + j] - pivot_x, y[oldest + j] - pivot_y
-            ex, ey = x[oldest + SIZE - 1 - j] - pivot_x, y[oldest + SIZE - 1 - j] - pivot_y
-            sums = formulas.add_pair(sums, taps[j], dx, dy, ex, ey)
+        for j in tl.static_range(SIZE):
+            # The middle pixel lies at 0 and may be left out, but wide windows then spill.
+            if j != SIZE // 2 or SIZE == 1 or SIZE > 11:
+                dx, dy = x[oldest + j] - pivot_x, y[oldest + j] - pivot_y
+                sums = formulas.add_tap(sums, taps[j], dx, dy)
         return formulas.moments_of(pivot_x, pivot_y, sums)
 
 
