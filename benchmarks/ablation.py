@@ -24,17 +24,17 @@ from benchmarks.common import machine, save, versions
 from benchmarks.peers import BASELINE, SIGMA, WINDOW
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from two_stage.arms import WithL1
-from two_stage.batch_norm import measure_batch_norm
-from two_stage.cpu_memory import keep_freed_memory
-from two_stage.dataset import NORMAL, find_category
-from two_stage.demo_dataset import CROP, TEXTURES, write_demo_dataset
-from two_stage.metrics import pixel_metrics, reconstruction_quality
-from two_stage.model import Autoencoder
-from two_stage.picture_files import load_images, load_mask
-from two_stage.pixel_counts import PixelCounts
-from two_stage.residuals import residual_maps
-from two_stage.training import learning_rate
+from two_stage.pictures.category import NORMAL, find_category
+from two_stage.pictures.demo import CROP, TEXTURES, write_demo_dataset
+from two_stage.pictures.files import load_images, load_mask
+from two_stage.run.cpu_memory import keep_freed_memory
+from two_stage.scoring.metrics import pixel_metrics, reconstruction_quality
+from two_stage.scoring.pixel_counts import PixelCounts
+from two_stage.scoring.residuals import residual_maps
+from two_stage.training.arms import WithL1
+from two_stage.training.batch_norm import measure_batch_norm
+from two_stage.training.model import Autoencoder
+from two_stage.training.stages import learning_rate
 
 # pytorch-msssim's five scales ask for more than 16 (window - 1) pixels: 11 taps do not fit a crop.
 MS_SSIM_WINDOW = 9

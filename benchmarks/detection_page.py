@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from examples.two_stage.paper import TABLE_1, TABLE_2
-from examples.two_stage.tables import ARMS, MEASURES
+from examples.two_stage.report.paper import TABLE_1, TABLE_2
+from examples.two_stage.report.tables import ARMS, MEASURES
 
 # In this page's order.
 METRICS = {name: MEASURES[name] for name in ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")}

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from benchmarks.common import interleaved_times, machine, save
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from two_stage.arms import StageLoss, stages_of
-from two_stage.cpu_memory import keep_freed_memory
-from two_stage.model import build_model
-from two_stage.settings import PRESETS, Settings
+from two_stage.run.cpu_memory import keep_freed_memory
+from two_stage.run.settings import PRESETS, Settings
+from two_stage.training.arms import StageLoss, stages_of
+from two_stage.training.model import build_model
 
 ROUNDS = 21
 BASELINE = "MSE"

@@ -14,18 +14,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from two_stage import ablate, evaluate_again, export, predict, train, tune
-from two_stage.cpu_memory import keep_freed_memory
-from two_stage.picture_files import DataError
-from two_stage.run_folder import RunError, one_line
-from two_stage.setting_checks import SettingError
-from two_stage.training import leave_processes
+from two_stage.commands import ablate, evaluate, export, predict, train, tune
+from two_stage.pictures.files import DataError
+from two_stage.run.checks import SettingError
+from two_stage.run.cpu_memory import keep_freed_memory
+from two_stage.run.folder import RunError, one_line
+from two_stage.training.stages import leave_processes
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     # Both stages on normal images, then the test set's figures and a report.
     "train": train.main,
     # The figures of a trained network again, with another residual, stride or test set.
-    "evaluate": evaluate_again.main,
+    "evaluate": evaluate.main,
     # Scores, heat maps and overlays of a folder of pictures.
     "predict": predict.main,
     # The network and its map as one torch.export or ONNX file.

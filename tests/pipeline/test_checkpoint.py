@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_stage.checkpoint import (
+from two_stage.run.checkpoint import (
     CURRENT,
     PREVIOUS,
     flatten_optimiser,
@@ -19,8 +19,8 @@ from two_stage.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from two_stage.model import Autoencoder
-from two_stage.run_folder import RunError
+from two_stage.run.folder import RunError
+from two_stage.training.model import Autoencoder
 
 
 def build(width: int = 4) -> Autoencoder:

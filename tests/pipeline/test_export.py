@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
 from torch import Tensor
-from two_stage import export
-from two_stage.exported_graph import ReconstructionAndMap
-from two_stage.picture_files import DataError, load_image
-from two_stage.run_data import split_held_out
-from two_stage.run_folder import RunError
-from two_stage.trained_run import load_trained_run
+from two_stage.commands import export
+from two_stage.pictures.files import DataError, load_image
+from two_stage.run.folder import RunError
+from two_stage.scoring.exported_graph import ReconstructionAndMap
+from two_stage.scoring.trained_run import load_trained_run
+from two_stage.training.data import split_held_out
 
 NAMES = ["reconstruction", "anomaly_map", "image_score"]
 

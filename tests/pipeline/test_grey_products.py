@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from samples import generator, texture
-from two_stage.defect_sources import build_source_bank
-from two_stage.defects import DefectRanges, add_defects, draw_defects
-from two_stage.settings import Settings
-from two_stage.validation_defects import KINDS, paint_validation_defect
+from two_stage.defects.adga import DefectRanges, add_defects, draw_defects
+from two_stage.defects.painted import KINDS, paint_validation_defect
+from two_stage.defects.sources import build_source_bank
+from two_stage.run.settings import Settings
 
 
 def test_defects_of_grey_products_are_grey_whatever_they_are_cut_from() -> None:

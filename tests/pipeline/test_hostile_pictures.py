@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from two_stage.dataset import find_category
-from two_stage.picture_files import DataError, check_picture, load_image, load_mask
+from two_stage.pictures.category import find_category
+from two_stage.pictures.files import DataError, check_picture, load_image, load_mask
 
 RANDOM = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
 
@@ -90,7 +90,7 @@ def test_a_hostile_file_is_one_line_with_its_name(
 
 def check_in_a_process(path: Path) -> str:
     """What a fresh interpreter says, which has none of pytest's filters of warnings."""
-    code = "import sys; from two_stage.picture_files import *; check_picture(Path(sys.argv[1]))"
+    code = "import sys; from two_stage.pictures.files import *; check_picture(Path(sys.argv[1]))"
     result = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

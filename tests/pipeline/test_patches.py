@@ -8,10 +8,17 @@ from typing import Any, get_args
 import pytest
 import torch
 from torch import Tensor
-from two_stage.arms import FIXED_SIGMA, Stage, StageLoss, stages_of
-from two_stage.defect_sources import SourceBank
-from two_stage.patches import PatchStream, Share, clean_patches, cut_patches, draw_places, seeded
-from two_stage.settings import Arm, Settings
+from two_stage.defects.sources import SourceBank
+from two_stage.run.seeds import seeded
+from two_stage.run.settings import Arm, Settings
+from two_stage.training.arms import FIXED_SIGMA, Stage, StageLoss, stages_of
+from two_stage.training.patches import (
+    PatchStream,
+    Share,
+    clean_patches,
+    cut_patches,
+    draw_places,
+)
 
 SIZE, PATCH = 64, 32
 SETTINGS = Settings(

@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from two_stage import picture_files
-from two_stage.picture_files import (
+from two_stage.pictures import files as picture_files
+from two_stage.pictures.files import (
     DataError,
     check_picture,
     check_pictures,

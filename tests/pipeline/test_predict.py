@@ -14,11 +14,18 @@ from matplotlib import colormaps
 from PIL import Image
 from scipy.ndimage import binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
-from two_stage.figures import COLOUR_MAP, FOUND
-from two_stage.picture_files import DataError, load_image
-from two_stage.predict import Thresholds, main, pictures_below, png_names, resize_map, row_of
-from two_stage.run_folder import RunError
-from two_stage.trained_run import load_trained_run
+from two_stage.commands.predict import (
+    Thresholds,
+    main,
+    pictures_below,
+    png_names,
+    resize_map,
+    row_of,
+)
+from two_stage.pictures.files import DataError, load_image
+from two_stage.report.figures import COLOUR_MAP, FOUND
+from two_stage.run.folder import RunError
+from two_stage.scoring.trained_run import load_trained_run
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +195,7 @@ def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
 def test_rows_are_kept_when_the_command_is_stopped(
     run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import two_stage.predict as module
+    import two_stage.commands.predict as module
 
     calls, lines = [], []
 

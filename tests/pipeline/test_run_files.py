@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from tiny_run import write_run
 from tiny_training import SETTINGS as TRAINED
 from tiny_training import train_in
-from two_stage import evaluate_again, export, predict
-from two_stage.checkpoint import save_checkpoint
-from two_stage.model import build_model
-from two_stage.run_folder import RunError, load_metrics, load_settings
-from two_stage.trained_run import load_trained_run
+from two_stage.commands import evaluate, export, predict
+from two_stage.run.checkpoint import save_checkpoint
+from two_stage.run.folder import RunError, load_metrics, load_settings
+from two_stage.scoring.trained_run import load_trained_run
+from two_stage.training.model import build_model
 
 REAL = "width: 4"
 # What stands in settings.yaml instead of the width, and what is said about it.
@@ -233,8 +233,8 @@ def test_a_stranger_s_run_writes_nothing_before_it_is_read(copied: Path, tmp_pat
     saved["settings"]["data_root"] = str(tmp_path / "nowhere")
     (copied / "settings.yaml").write_text(yaml.safe_dump(saved))
     with pytest.raises(ValueError, match="nowhere"):
-        evaluate_again.main(["run", "--out", out])
+        evaluate.main(["run", "--out", out])
     with pytest.raises(RunError, match="test_stride must be from 1 to half of patch_size"):
-        evaluate_again.main(["run", "--out", out, "--test-stride", "9999"])
+        evaluate.main(["run", "--out", out, "--test-stride", "9999"])
     assert not Path(out).exists()
     assert not (copied / "evaluation").exists()

@@ -10,25 +10,25 @@ import torch
 from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
-from two_stage.metrics import aupro, pixel_auroc
-from two_stage.pixel_counts import PixelCounts
-from two_stage.reconstruction import reconstruct
-from two_stage.residuals import residual_maps
-from two_stage.scoring import (
+from two_stage.defects.painted import KINDS
+from two_stage.run.settings import Settings
+from two_stage.scoring.metrics import aupro, pixel_auroc
+from two_stage.scoring.pixel_counts import PixelCounts
+from two_stage.scoring.reconstruction import reconstruct
+from two_stage.scoring.residuals import residual_maps
+from two_stage.scoring.scorer import (
     Normality,
     Scorer,
     measure_normality,
     smooth,
 )
-from two_stage.selection import (
+from two_stage.scoring.selection import (
     _candidate_maps,
     _mean_image_auroc,
     _paint,
     candidates,
     choose_scorer,
 )
-from two_stage.settings import Settings
-from two_stage.validation_defects import KINDS
 
 EQUAL = (1 / 3, 1 / 3, 1 / 3)
 

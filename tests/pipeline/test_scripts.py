@@ -17,10 +17,10 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_run import TINY
-from two_stage import ablate, evaluate_again, predict, train, tune
-from two_stage.dataset import find_category
-from two_stage.demo_dataset import PAINTERS, write_demo_dataset
-from two_stage.picture_files import load_image, load_mask
+from two_stage.commands import ablate, evaluate, predict, train, tune
+from two_stage.pictures.category import find_category
+from two_stage.pictures.demo import PAINTERS, write_demo_dataset
+from two_stage.pictures.files import load_image, load_mask
 
 REPOSITORY = Path(__file__).parents[2]
 DATA_VARIABLE = "AW_SSIM_TEST_DATA"
@@ -177,7 +177,7 @@ def test_evaluate_scores_a_run_anew_and_leaves_it_alone(
 ) -> None:
     before = (run / "metrics.json").read_bytes()
     out = tmp_path / "out"
-    evaluate_again.main([str(run), "--out", str(out), "--residual", "l1", "--smoothing", "2"])
+    evaluate.main([str(run), "--out", str(out), "--residual", "l1", "--smoothing", "2"])
     metrics = read_strict_json(out / "metrics.json")
     chosen = metrics["chosen_on_held_out_normals"]
     assert (chosen["residual"], chosen["smoothing"]) == ("l1", 2.0)
@@ -192,7 +192,7 @@ def test_two_processes_count_every_test_image_once(data_root: Path, tmp_path: Pa
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     arguments = (*on(data_root), *TINY, "--run-folder", str(tmp_path / "run"))
     run_script("mvtec_two_stage.py", *arguments, launcher=launcher)
-    evaluate_again.main([str(tmp_path / "run"), "--out", str(tmp_path / "alone")])
+    evaluate.main([str(tmp_path / "run"), "--out", str(tmp_path / "alone")])
     together, alone = (read_strict_json(tmp_path / n / "metrics.json") for n in ("run", "alone"))
     assert together["images"] == alone["images"]
     assert together["at_threshold"] == alone["at_threshold"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from two_stage.arms import stages_of
-from two_stage.picture_files import DataError
-from two_stage.run_folder import (
+from two_stage.commands.train import by_category, read_settings
+from two_stage.pictures.files import DataError
+from two_stage.run.folder import (
     RunError,
     find_run_folder,
     load_metrics,
@@ -19,8 +19,8 @@ from two_stage.run_folder import (
     save_json,
     versions,
 )
-from two_stage.settings import PRESETS, Settings
-from two_stage.train import by_category, read_settings
+from two_stage.run.settings import PRESETS, Settings
+from two_stage.training.arms import stages_of
 
 from aw_ssim import AWSSIMLoss, category_weights
 

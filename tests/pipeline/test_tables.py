@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from report_cases import NAMES, make_metrics, tables_in
-from two_stage import paper
-from two_stage.tables import MEASURES, ablation_table, category_table, format_scores, percent
+from two_stage.report import paper
+from two_stage.report.tables import MEASURES, ablation_table, category_table, format_scores, percent
 
 
 def run_of(arm: str, seed: int, auroc: float, category: str = "hazelnut") -> dict[str, Any]:

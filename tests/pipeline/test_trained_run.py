@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_run import write_run
-from two_stage.run_folder import RunError
-from two_stage.scoring import Scorer
-from two_stage.trained_run import load_trained_run
+from two_stage.run.folder import RunError
+from two_stage.scoring.scorer import Scorer
+from two_stage.scoring.trained_run import load_trained_run
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 from tiny_run import TINY, write_run
-from two_stage import evaluate_again, export, train, tune
-from two_stage.demo_dataset import write_demo_dataset
-from two_stage.picture_files import DataError
-from two_stage.run_folder import (
+from two_stage.commands import evaluate, export, train, tune
+from two_stage.pictures.demo import write_demo_dataset
+from two_stage.pictures.files import DataError
+from two_stage.run.folder import (
     RunError,
     find_run_folder,
     make_run_folder,
     write_atomically,
 )
-from two_stage.settings import Settings
+from two_stage.run.settings import Settings
 
 
 @pytest.fixture
@@ -80,21 +80,21 @@ def test_results_of_a_run_are_not_written_through_links(
     (run / name).symlink_to(outside)
     for command in (
         lambda: export.main(["--run", str(run), "--formats", "torch"]),
-        lambda: evaluate_again.main([str(run)]),
+        lambda: evaluate.main([str(run)]),
     ):
         with pytest.raises(RunError, match=f"got the link .*{name}"):
             command()
     assert_untouched(outside)
 
 
-@pytest.mark.parametrize("command", [export.main, evaluate_again.main])
+@pytest.mark.parametrize("command", [export.main, evaluate.main])
 def test_nor_through_links_in_the_folder_that_is_named(
     command: object, outside: Path, tmp_path: Path
 ) -> None:
     run, out = write_run(tmp_path / "run"), tmp_path / "out"
     out.mkdir()
     (out / "metadata.json.partial").symlink_to(outside / "thesis.tex")
-    arguments = [str(run)] if command is evaluate_again.main else ["--run", str(run)]
+    arguments = [str(run)] if command is evaluate.main else ["--run", str(run)]
     with pytest.raises(RunError, match=r"got the link .*metadata\.json\.partial"):
         command([*arguments, "--out", str(out)])
     assert_untouched(outside)

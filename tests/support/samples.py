@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from two_stage.validation_defects import Picture
+from two_stage.defects.painted import Picture
 
 
 def generator(seed: int = 0) -> torch.Generator:

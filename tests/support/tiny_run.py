@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from two_stage.checkpoint import save_weights
-from two_stage.model import build_model
-from two_stage.residuals import residual_parts
-from two_stage.run_folder import save_settings
-from two_stage.scoring import Normality, Scorer
-from two_stage.settings import Settings
+from two_stage.run.checkpoint import save_weights
+from two_stage.run.folder import save_settings
+from two_stage.run.settings import Settings
+from two_stage.scoring.residuals import residual_parts
+from two_stage.scoring.scorer import Normality, Scorer
+from two_stage.training.model import build_model
 
 # Of a training that takes seconds.
 TINY = (

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from two_stage.defect_sources import SourceBank
-from two_stage.model import Autoencoder, build_model
-from two_stage.run_data import RunData
-from two_stage.settings import Settings
-from two_stage.training import train
+from two_stage.defects.sources import SourceBank
+from two_stage.run.settings import Settings
+from two_stage.training.data import RunData
+from two_stage.training.model import Autoencoder, build_model
+from two_stage.training.stages import train
 
 SETTINGS = Settings(
     image_size=64,

@@ -1,0 +1,155 @@
+"""All that one run works on: normal images in memory, split, and the files of the test set."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..defects.sources import SourceBank, build_source_bank
+from ..pictures.category import MVTEC, PLAIN, Sample, categories_in, find_category
+from ..pictures.demo import NORMALS, write_demo_dataset
+from ..pictures.files import DataError, load_images, pictures_in
+from ..pictures.foreground import estimate_foreground
+from ..run.seeds import seeded
+from ..run.settings import Settings
+
+# Enough variety to cut defects from, and little memory.
+PICTURES_PER_SOURCE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """Images are uint8, N x C x S x S, on the device that trains."""
+
+    train: Tensor
+    held_out: Tensor
+    """Normal images that training never sees: choices and thresholds are made on them."""
+    foregrounds: Tensor | None
+    """Of `train`, N x S x S bool; None where the whole image is the product."""
+    held_out_foregrounds: Tensor | None
+    bank: SourceBank
+    """What artificial defects are cut from."""
+    test: tuple[Sample, ...]
+
+
+def load_run_data(
+    settings: Settings,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    *,
+    with_test: bool = True,
+) -> RunData:
+    """Check every file, then read the normal images; the demo's are written to `folder` first.
+
+    Without the test set, `test` is empty and no file of it is opened.
+    """
+    data_root = settings.data_root or demo_root(folder)
+    if settings.data_root is None:
+        write_demo_dataset(data_root, settings.category, seed=settings.seed)
+    test: tuple[Sample, ...] = ()
+    if with_test:
+        test = find_category(data_root, settings.category).test
+    paths = normal_pictures(data_root, settings.category)
+    train, held_out = split_held_out(len(paths), settings)
+    images = load_images(paths, settings.image_size, settings.channels)
+
+    foregrounds = None
+    if settings.defects_on_foreground():
+        foregrounds = torch.stack([estimate_foreground(image.float() / 255) for image in images])
+    normal = images[train].to(device)
+    bank = build_source_bank(
+        settings,
+        normal,
+        other_categories=_other_categories(settings, data_root),
+        textures=_textures(settings),
+        generator=seeded(settings.seed, 0, "sources", 0),
+    )
+    return RunData(
+        train=normal,
+        held_out=images[held_out].to(device),
+        foregrounds=None if foregrounds is None else foregrounds[train].to(device),
+        held_out_foregrounds=None if foregrounds is None else foregrounds[held_out].to(device),
+        bank=bank,
+        test=test,
+    )
+
+
+def check_demo(settings: Settings) -> None:
+    """Raise a DataError for what would else fail once the demo's pictures are written."""
+    split_held_out(NORMALS, settings)
+    if "categories" in settings.defect_sources:
+        raise DataError(
+            "the defect source categories needs other categories, and the demo has one alone; "
+            "leave it out, or pass --data-root for your own"
+        )
+    _textures(settings)
+
+
+def normal_pictures(data_root: Path, category: str) -> list[Path]:
+    """The normal pictures of a category, none of them opened: whoever reads one finds its faults.
+
+    Raises:
+        DataError: the category has none.
+    """
+    folder = data_root / category
+    folder /= (MVTEC if MVTEC.is_in(folder) else PLAIN).train
+    paths = pictures_in(folder) if folder.is_dir() else []
+    if not paths:
+        raise DataError(f"expected normal pictures, found none in {folder}")
+    return paths
+
+
+def test_samples(settings: Settings, folder: Path) -> tuple[Sample, ...]:
+    """The test set of an earlier run."""
+    return find_category(settings.data_root or demo_root(folder), settings.category).test
+
+
+def demo_root(folder: Path) -> Path:
+    return folder / "demo_data"
+
+
+def split_held_out(count: int, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Numbers of the images to train on and of those held out, drawn once from the seed."""
+    held_out = max(2, round(count * settings.validation_share))
+    if count - held_out < 2:
+        raise DataError(
+            f"expected at least 4 normal images in {settings.category}, got {count}: two or more "
+            "are held out to choose thresholds on"
+        )
+    order = torch.randperm(count, generator=seeded(settings.seed, 0, "held out", 0))
+    return order[held_out:].sort().values, order[:held_out].sort().values
+
+
+def _other_categories(settings: Settings, data_root: Path) -> Tensor | None:
+    if "categories" not in settings.defect_sources:
+        return None
+    others = [name for name in categories_in(data_root) if name != settings.category]
+    if not others:
+        raise DataError(
+            f"the defect source categories needs other categories in {data_root}, there are none"
+        )
+    paths = [path for name in others for path in normal_pictures(data_root, name)]
+    return load_images(_spread_paths(paths), settings.image_size, settings.channels)
+
+
+def _textures(settings: Settings) -> Tensor | None:
+    if settings.texture_folder is None:
+        return None
+    folder = settings.texture_folder
+    paths = pictures_in(folder) if folder.is_dir() else []
+    if not paths:
+        raise DataError(f"expected pictures to cut defects from, found none in {folder}")
+    return load_images(_spread_paths(paths), settings.image_size, settings.channels)
+
+
+def spread(images: Tensor, most: int) -> Tensor:
+    """At most so many of the images, evenly spread."""
+    return images[torch.linspace(0, len(images) - 1, min(most, len(images))).long()]
+
+
+def _spread_paths(paths: list[Path]) -> list[Path]:
+    step = max(1, len(paths) // PICTURES_PER_SOURCE)
+    return paths[::step][:PICTURES_PER_SOURCE]

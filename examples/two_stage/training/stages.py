@@ -1,0 +1,290 @@
+"""The training of one run: its stages one after the other, each continued where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..run.checkpoint import (
+    flatten_optimiser,
+    load_checkpoint,
+    load_weights,
+    named_below,
+    read_tensors,
+    remove_checkpoints,
+    restore_optimiser,
+    save_checkpoint,
+    save_weights,
+)
+from ..run.folder import RunError, one_line, parse_json, save_json, write_atomically
+from ..run.settings import Settings
+from .arms import Stage, StageLoss, stages_of
+from .batch_norm import measure_batch_norm, share_batch_norm
+from .data import RunData
+from .patches import PatchStream, Share, clean_patches
+
+LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
+
+# They act after training, or not on its result, or are part of the stages themselves.
+NOT_PART_OF_TRAINING = frozenset(
+    {
+        *("preset", "arm", "run_folder", "overwrite", "checkpoint_steps", "pictures_per_type"),
+        *("stage_1_epochs", "stage_2_epochs", "weights", "mix", "sigma_start", "sigma_end"),
+        *("input_noise", "defect_probability"),
+        *("test_stride", "residual", "smoothing", "threshold_quantile"),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a stage has come."""
+
+    steps: int
+    log: Tensor
+    """steps x LOG_COLUMNS."""
+    seconds: float
+    """Of training, without those lost by an interruption."""
+
+
+START = Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
+
+
+def build_accelerator(settings: Settings) -> Accelerator:
+    """The device, the precision and, where a launcher started several, the processes."""
+    # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
+    gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
+    return Accelerator(cpu=not gpu, mixed_precision=settings.mixed_precision)
+
+
+def leave_processes() -> None:
+    """End the group of processes that a launcher started, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def train(
+    model: nn.Module, data: RunData, settings: Settings, folder: Path, accelerator: Accelerator
+) -> None:
+    """Train `model` in place and leave `stage_1.safetensors`, ... and their logs in `folder`.
+
+    A stage that is there already is loaded, one that was interrupted goes on from its last
+    checkpoint; on a CPU both give the bits of an uninterrupted run.
+    """
+    if accelerator.num_processes > 1:
+        share_batch_norm(model)
+    stages = stages_of(settings)
+    for number, stage in enumerate(stages, start=1):
+        path = folder / f"stage_{number}.safetensors"
+        facts = describe_training(settings, stages[:number])
+        if path.exists():
+            _load_finished_stage(model, path, facts)
+            continue
+        log, seconds = _train_stage(number, stage, model, data, settings, folder, accelerator)
+        measure_batch_norm(model, clean_patches(data.train, settings))
+        if accelerator.is_main_process:
+            _write_log(log, folder / f"stage_{number}.csv")
+            _record_seconds(folder, number, seconds)
+            save_weights(model, path, facts)
+            remove_checkpoints(folder)
+        accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        logs = [folder / f"stage_{number}.csv" for number in range(1, len(stages) + 1)]
+        _join_logs(logs, folder / "training_log.csv")
+
+
+def adopt_stage(number: int, source: Path, folder: Path) -> None:
+    """Copy a finished stage of another run, whose weights must then fit `describe_training`."""
+    for name in (f"stage_{number}.csv", f"stage_{number}.safetensors"):
+        if not (folder / name).exists():
+            write_atomically(folder / name, (source / name).read_bytes())
+
+
+def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
+    """Everything that the weights after `stages` depend on."""
+    values = settings.to_dict()
+    return {
+        "stages": [_plain(dataclasses.asdict(stage)) for stage in stages],
+        "settings": {k: v for k, v in values.items() if k not in NOT_PART_OF_TRAINING},
+    }
+
+
+def learning_rate(base: float, step: int, steps: int) -> float:
+    """Falls from `base` to 0 along half a cosine."""
+    return base * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _train_stage(
+    number: int,
+    stage: Stage,
+    model: nn.Module,
+    data: RunData,
+    settings: Settings,
+    folder: Path,
+    accelerator: Accelerator,
+) -> tuple[Tensor, float]:
+    """Returns the log, steps x LOG_COLUMNS, and how many seconds the steps took."""
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    foregrounds = data.foregrounds if settings.defects_on_foreground() else None
+    patches = PatchStream(
+        data.train, stage, number, settings, bank=data.bank, foregrounds=foregrounds, share=share
+    )
+    loss = StageLoss(stage, patches.steps_per_epoch).to(accelerator.device)
+    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    total = stage.epochs * patches.steps_per_epoch
+    progress = _continue_from_checkpoint(number, model, optimiser, total, folder, accelerator)
+    first, log, before = progress.steps, progress.log, progress.seconds
+    started = time.perf_counter()
+    for _ in range(first % patches.steps_per_epoch):
+        loss.schedule.step()
+
+    # The network may be wrapped; `model` keeps the parameters and their plain names.
+    network = torch.compile(model) if settings.compile else model
+    network, optimiser = accelerator.prepare(network, optimiser)
+    network.train()
+    bar = tqdm(
+        total=total,
+        initial=first,
+        desc=f"stage {number}",
+        disable=not accelerator.is_main_process,
+    )
+    recent: list[Tensor] = []
+    for step in range(first, total):
+        epoch, step_of_epoch = divmod(step, patches.steps_per_epoch)
+        if step_of_epoch == 0:
+            loss.schedule.reset()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(settings.learning_rate, step, total)
+        inputs, targets = patches.batch(step)
+        value = loss(network(inputs), targets)
+        optimiser.zero_grad()
+        accelerator.backward(value)
+        optimiser.step()
+        # Kept as a tensor: reading the value now would make a GPU wait for it at every step.
+        recent.append(torch.stack((value.detach().float(), loss.schedule.sigma.float())))
+        loss.schedule.step()
+        bar.update()
+        if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == total:
+            log = torch.cat((log, _log_rows(number, step + 1, patches, recent, accelerator)))
+            recent.clear()
+            bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1, 3]:.4f}", sigma=f"{log[-1, 4]:.2f}")
+            if accelerator.is_main_process:
+                seconds = before + time.perf_counter() - started
+                progress = Progress(step + 1, log, seconds)
+                _save_progress(number, progress, model, optimiser, folder, accelerator)
+    bar.close()
+    return log, before + time.perf_counter() - started
+
+
+def _log_rows(
+    number: int, done: int, patches: PatchStream, recent: list[Tensor], accelerator: Accelerator
+) -> Tensor:
+    """Rows of the last steps; the loss is the mean over all processes."""
+    values = accelerator.reduce(torch.stack(recent), reduction="mean").double().cpu()
+    steps = torch.arange(done - len(recent), done, dtype=torch.float64)
+    epochs = steps.div(patches.steps_per_epoch, rounding_mode="floor")
+    stage = torch.full_like(steps, number)
+    return torch.cat((torch.stack((stage, epochs, steps), dim=1), values), dim=1)
+
+
+def _save_progress(
+    number: int,
+    progress: Progress,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    folder: Path,
+    accelerator: Accelerator,
+) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= flatten_optimiser(optimiser)
+    scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
+    facts = {
+        "stage": number,
+        "steps": progress.steps,
+        "seconds": progress.seconds,
+        "scaler": scaler,
+    }
+    save_checkpoint(folder, tensors | {"log": progress.log}, facts)
+
+
+def _continue_from_checkpoint(
+    number: int,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    total: int,
+    folder: Path,
+    accelerator: Accelerator,
+) -> Progress:
+    """What the newest checkpoint of this stage says; the model and the optimiser are filled."""
+    found = load_checkpoint(folder)
+    if found is None:
+        return START
+    tensors, facts = found
+    # A file that is whole may still be of another run, or of a stranger's making.
+    try:
+        if facts["stage"] != number:
+            return START
+        model.load_state_dict(named_below("model.", tensors))
+        restore_optimiser(optimiser, tensors)
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(facts["scaler"])
+        progress = Progress(facts["steps"], tensors["log"], float(facts["seconds"]))
+        if progress.log.shape != (progress.steps, len(LOG_COLUMNS)) or progress.steps > total:
+            raise ValueError(
+                f"{progress.steps} steps of {total}, and a log of {progress.log.shape}"
+            )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"the checkpoint in {folder} is not of this run ({one_line(error)}); start again with "
+            "--overwrite"
+        ) from error
+    return progress
+
+
+def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
+    _, facts = read_tensors(path)
+    if facts != expected:
+        raise RunError(
+            f"{path} was trained with other settings than this run's; start again with --overwrite"
+        )
+    load_weights(model, path)
+
+
+def training_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of each stage trained in this folder; a stage taken from another run has none."""
+    path = folder / "seconds.json"
+    return parse_json(path.read_bytes(), path) if path.exists() else {}
+
+
+def _record_seconds(folder: Path, number: int, seconds: float) -> None:
+    every = training_seconds(folder) | {f"stage_{number}": round(seconds, 2)}
+    save_json(every, folder / "seconds.json")
+
+
+def _write_log(log: Tensor, path: Path) -> None:
+    lines = [",".join(LOG_COLUMNS)]
+    for stage, epoch, step, loss, sigma in log.tolist():
+        lines.append(f"{int(stage)},{int(epoch)},{int(step)},{loss:.6g},{sigma:.6g}")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def _join_logs(paths: list[Path], target: Path) -> None:
+    lines = [",".join(LOG_COLUMNS)]
+    for path in paths:
+        with path.open(newline="") as file:
+            lines += [",".join(row) for row in list(csv.reader(file))[1:]]
+    write_atomically(target, ("\n".join(lines) + "\n").encode())
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
