@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from two_stage.pictures.category import CategoryFiles, find_category
-from two_stage.pictures.files import DataError, load_mask
+from two_stage.pictures.files import load_mask
+from two_stage.run.errors import UserError
 
 Edit = Callable[[Path], object]
 
@@ -103,7 +104,7 @@ def test_sizes_may_differ_between_pictures_and_masks_may_be_empty(root: Path) ->
 
 def test_an_image_turned_by_exif_is_compared_as_seen(root: Path) -> None:
     save(root / "tile/test/crack/001.jpg", HEIGHT, WIDTH, orientation=6)
-    with pytest.raises(DataError, match=r"001_mask\.png is 24 x 16 pixels, .*001\.jpg is 16 x 24"):
+    with pytest.raises(UserError, match=r"001_mask\.png is 24 x 16 pixels, .*001\.jpg is 16 x 24"):
         find_category(root, "tile")
     save(root / "tile/ground_truth/crack/001_mask.png", WIDTH, HEIGHT)
     assert len(find_category(root, "tile").test) == 4
@@ -263,6 +264,6 @@ def test_a_fault_is_one_line_with_the_name(root: Path, category: str, fault: str
     find_category(root, category)
     edit, message = (TILE_FAULTS if category == "tile" else BOLT_FAULTS)[fault]
     edit(root)
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         find_category(root, category)
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from two_stage.pictures.category import categories_in, find_category, parse_categories
-from two_stage.pictures.files import DataError
+from two_stage.run.errors import UserError
 
 
 @pytest.fixture
@@ -44,17 +44,17 @@ def test_categories_are_the_folders_of_either_layout(root: Path) -> None:
 )
 def test_a_category_that_is_not_there(root: Path, text: str, message: str) -> None:
     (root / "notes").mkdir()
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         parse_categories(text, root)
     if "," not in text:
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(UserError, match=message):
             find_category(root, text)
 
 
 def test_a_data_root_without_categories(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere is not a folder; pass --data-root$"):
+    with pytest.raises(UserError, match=r"nowhere is not a folder; pass --data-root$"):
         find_category(tmp_path / "nowhere", "tile")
-    with pytest.raises(DataError, match=r"no category in .*: expected train/good, .* folders$"):
+    with pytest.raises(UserError, match=r"no category in .*: expected train/good, .* folders$"):
         parse_categories("all", tmp_path)
 
 
@@ -63,5 +63,5 @@ def test_a_category_given_as_data_root(root: Path, category: str) -> None:
     message = (
         rf"no category '{category}' in .*{category}, .* pass --data-root {re.escape(str(root))}$"
     )
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         find_category(root / category, category)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from two_stage.pictures.files import DataError, load_images, pictures_in
+from two_stage.pictures.files import load_images, pictures_in
 from two_stage.pictures.foreground import estimate_foreground
+from two_stage.run.errors import UserError
 from two_stage.run.settings import Settings
 from two_stage.training.data import load_run_data, normal_pictures, split_held_out
 
@@ -64,7 +65,7 @@ def test_normals_are_split_once_and_foregrounds_with_them(root: Path) -> None:
 def test_too_few_normals_are_an_error() -> None:
     settings = Settings(category="cup")
     assert [len(part) for part in split_held_out(4, settings)] == [2, 2]
-    with pytest.raises(DataError, match="at least 4 normal images in cup, got 3"):
+    with pytest.raises(UserError, match="at least 4 normal images in cup, got 3"):
         split_held_out(3, settings)
 
 
@@ -73,7 +74,7 @@ def test_a_damaged_test_picture_stops_a_run_only_if_it_uses_the_test_set(
     name: str, root: Path
 ) -> None:
     (root / name).write_bytes(b"no picture")
-    with pytest.raises(DataError, match=name):
+    with pytest.raises(UserError, match=name):
         load_run_data(settings_for(root), root / "run")
     data = load_run_data(settings_for(root), root / "run", with_test=False)
     assert data.test == ()
@@ -83,7 +84,7 @@ def test_a_damaged_test_picture_stops_a_run_only_if_it_uses_the_test_set(
 def test_a_damaged_normal_picture_always_stops_a_run(root: Path) -> None:
     (root / "cup/train/good/004.png").write_bytes(b"no picture")
     for with_test in (True, False):
-        with pytest.raises(DataError, match=r"004\.png is not a picture"):
+        with pytest.raises(UserError, match=r"004\.png is not a picture"):
             load_run_data(settings_for(root), root / "run", with_test=with_test)
 
 
@@ -99,8 +100,8 @@ def test_no_normal_pictures_are_an_error(root: Path) -> None:
     assert [path.name for path in normal_pictures(root, "lid")] == ["000.png", "001.png", "002.png"]
     for path in pictures_in(root / "lid/normal"):
         path.unlink()
-    with pytest.raises(DataError, match=r"found none in .*lid/normal"):
+    with pytest.raises(UserError, match=r"found none in .*lid/normal"):
         normal_pictures(root, "lid")
     (root / "lid/normal").rmdir()
-    with pytest.raises(DataError, match=r"found none in .*lid/normal"):
+    with pytest.raises(UserError, match=r"found none in .*lid/normal"):
         normal_pictures(root, "lid")

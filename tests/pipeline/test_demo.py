@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from two_stage.pictures.category import find_category
 from two_stage.pictures.demo import CROP, PAINTERS, TEXTURES, write_demo_dataset
-from two_stage.pictures.files import DataError
+from two_stage.run.errors import UserError
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -80,5 +80,5 @@ def test_the_layout_is_the_one_that_the_data_set_reads(tmp_path: Path) -> None:
 
 
 def test_an_unknown_category_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected a demo category of brick, .*, got 'pill'"):
+    with pytest.raises(UserError, match=r"expected a demo category of brick, .*, got 'pill'"):
         write_demo_dataset(tmp_path, "pill")

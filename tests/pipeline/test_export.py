@@ -16,8 +16,8 @@ from PIL import Image
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
 from torch import Tensor
 from two_stage.commands import export
-from two_stage.pictures.files import DataError, load_image
-from two_stage.run.folder import RunError
+from two_stage.pictures.files import load_image
+from two_stage.run.errors import UserError
 from two_stage.scoring.exported_graph import ReconstructionAndMap
 from two_stage.scoring.trained_run import load_trained_run
 from two_stage.training.data import split_held_out
@@ -132,7 +132,7 @@ def test_a_wrong_export_is_an_error_and_leaves_no_file(
     batch = torch.export.Dim("batch", min=1)
     wrong = torch.export.export(Wrong(), (images(2),), dynamic_shapes={"image": {0: batch}})
     monkeypatch.setattr(export, "export_program", lambda run: wrong)
-    with pytest.raises(RunError, match="the torch export differs from eager by"):
+    with pytest.raises(UserError, match="the torch export differs from eager by"):
         export.main(
             ["--run", str(run_folder), "--out", str(tmp_path / "out"), "--formats", "torch"]
         )
@@ -160,15 +160,15 @@ def test_onnx_is_needed_only_where_it_is_asked_for(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
     )
-    with pytest.raises(RunError, match=r'onnxscript: pip install "aw-ssim\[export\]"'):
+    with pytest.raises(UserError, match=r'onnxscript: pip install "aw-ssim\[export\]"'):
         export.main(["--run", str(run_folder), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
     def reached(folder: Path, device: str) -> None:
-        raise RunError("reached the run")
+        raise UserError("reached the run")
 
     monkeypatch.setattr(export, "load_trained_run", reached)
-    with pytest.raises(RunError, match="reached the run"):
+    with pytest.raises(UserError, match="reached the run"):
         export.main(["--run", str(run_folder), "--formats", "torch"])
 
 
@@ -196,7 +196,7 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
         path.write_bytes(b"no picture")
     assert torch.equal(export.pictures_to_check(run, folder)[0], pictures)
     (data / f"cup/train/good/{int(held_out[1]):02d}.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="is not a picture"):
+    with pytest.raises(UserError, match="is not a picture"):
         export.pictures_to_check(run, folder)
 
 

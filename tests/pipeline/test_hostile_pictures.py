@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from two_stage.pictures.category import find_category
-from two_stage.pictures.files import DataError, check_picture, load_image, load_mask
+from two_stage.pictures.files import check_picture, load_image, load_mask
+from two_stage.run.errors import UserError
 
 RANDOM = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
 
@@ -81,7 +82,7 @@ def test_a_hostile_file_is_one_line_with_its_name(
     path = tmp_path / name
     make(path)
     for read in (check_picture, lambda p: load_image(p, 8, 3), lambda p: load_mask(p, 8)):
-        with pytest.raises(DataError, match=message) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             read(path)
         assert str(caught.value).startswith(str(path))
         assert "\n" not in str(caught.value)

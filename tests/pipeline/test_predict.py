@@ -22,9 +22,9 @@ from two_stage.commands.predict import (
     resize_map,
     row_of,
 )
-from two_stage.pictures.files import DataError, load_image
+from two_stage.pictures.files import load_image
 from two_stage.report.figures import COLOUR_MAP, FOUND
-from two_stage.run.folder import RunError
+from two_stage.run.errors import UserError
 from two_stage.scoring.trained_run import load_trained_run
 
 
@@ -220,11 +220,11 @@ def test_results_never_replace_or_join_what_is_there(
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="taken holds something already"):
+    with pytest.raises(UserError, match="taken holds something already"):
         predict(run_folder, pictures, taken)
-    with pytest.raises(RunError, match=r"notes\.txt holds something already"):
+    with pytest.raises(UserError, match=r"notes\.txt holds something already"):
         predict(run_folder, pictures, taken / "notes.txt")
-    with pytest.raises(RunError, match="lies in the folder of the pictures"):
+    with pytest.raises(UserError, match="lies in the folder of the pictures"):
         predict(run_folder, pictures, pictures / "sub" / "scores")
     assert not (pictures / "sub" / "scores").exists()
 
@@ -235,12 +235,12 @@ def test_results_never_replace_or_join_what_is_there(
 
 
 def test_folders_without_pictures_are_errors(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         predict(run_folder, tmp_path / "nowhere", tmp_path / "out")
     empty = tmp_path / "empty"
     (empty / ".hidden").mkdir(parents=True)
     Image.new("L", (4, 4)).save(empty / ".hidden" / "a.png")
-    with pytest.raises(DataError, match=r"no pictures in .*empty"):
+    with pytest.raises(UserError, match=r"no pictures in .*empty"):
         predict(run_folder, empty, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from mvtec_two_stage import two_stages
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_run import TINY
@@ -222,7 +223,7 @@ def test_an_ablation_shares_stages_and_compares_its_arms(
     folder = tmp_path / "ablation"
     arms = ("two-stage", "no-lpips", "ssim+l1")
     arguments = [*on(data_root), *TINY, "--run-folder", str(folder), "--arms", *arms]
-    ablate.main(arguments)
+    ablate.main(arguments, two_stages)
     assert "hazelnut only" in capsys.readouterr().out
     table = (folder / "ablation.md").read_text()
     assert all(words in table for words in ("98.89", "86.70", "no LPIPS"))
@@ -240,7 +241,7 @@ def test_normal_pictures_alone_are_enough_to_train_and_to_predict(
     shutil.copytree(data_root / "brick" / "train" / "good", pictures)
     run = tmp_path / "run"
     category = ("--data-root", str(tmp_path / "data"), "--category", "screw")
-    train.main([*category, *TINY, "--run-folder", str(run)])
+    train.main([*category, *TINY, "--run-folder", str(run)], two_stages)
     assert read_strict_json(run / "metrics.json")["scores"] == {}
     assert "screw" in (run / "report.html").read_text()
     predict.main([str(pictures), "--run", str(run), "--out", str(tmp_path / "out")])

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from two_stage.commands.train import by_category, read_settings
-from two_stage.pictures.files import DataError
+from two_stage.commands.command_line import by_category, read_settings
+from two_stage.run.errors import UserError
 from two_stage.run.folder import (
-    RunError,
     find_run_folder,
     load_metrics,
     load_settings,
@@ -110,18 +109,18 @@ def test_a_run_never_overwrites_another(tmp_path: Path) -> None:
     settings = Settings(run_folder=used)
     open_run_folder(settings)
     (used / "result").touch()
-    with pytest.raises(RunError, match=r"other settings \(seed 0 -> 1, width 16 -> 8\)"):
+    with pytest.raises(UserError, match=r"other settings \(seed 0 -> 1, width 16 -> 8\)"):
         open_run_folder(replace(settings, seed=1, width=8))
     open_run_folder(replace(settings, seed=1, overwrite=True))
     assert [path.name for path in used.iterdir()] == ["settings.yaml"]
-    with pytest.raises(RunError, match=r"got the file .*settings.yaml"):
+    with pytest.raises(UserError, match=r"got the file .*settings.yaml"):
         open_run_folder(replace(settings, run_folder=used / "settings.yaml"))
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_folder_that_is_no_run_s_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunError, match=r"no run's|the folder of a run"):
+    with pytest.raises(UserError, match=r"no run's|the folder of a run"):
         open_run_folder(Settings(run_folder=tmp_path, overwrite=overwrite))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert len(list(tmp_path.iterdir())) == 1
@@ -142,7 +141,7 @@ def test_settings_of_strangers_are_read_or_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings.yaml").write_text(content)
-    with pytest.raises(RunError, match=r"settings\.yaml does not hold the settings of a run"):
+    with pytest.raises(UserError, match=r"settings\.yaml does not hold the settings of a run"):
         load_settings(tmp_path)
     assert not (tmp_path / "hacked").exists()
 
@@ -154,7 +153,7 @@ def test_json_is_strict_and_a_failed_write_keeps_the_older_file(tmp_path: Path) 
         save_json({"auroc": float("nan")}, path)
     assert load_metrics(tmp_path) == {"auroc": 0.5}
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
-    with pytest.raises(RunError, match="complete run"):
+    with pytest.raises(UserError, match="complete run"):
         load_metrics(tmp_path / "elsewhere")
 
 
@@ -168,5 +167,5 @@ def test_several_categories_have_a_folder_each(tmp_path: Path) -> None:
     assert [(s.category, s.run_folder) for s in every] == [
         ("brick", None), ("grass", None), ("gravel", None),
     ]  # fmt: skip
-    with pytest.raises(DataError, match="brick, grass, gravel, got 'marble'"):
+    with pytest.raises(UserError, match="brick, grass, gravel, got 'marble'"):
         by_category(Settings(category="marble"))

@@ -16,13 +16,12 @@ import torch
 from tiny_training import SETTINGS, train_in
 from torch import Tensor, nn
 from two_stage.run.checkpoint import CURRENT, PREVIOUS
-from two_stage.run.folder import RunError
+from two_stage.run.errors import UserError
+from two_stage.run.run import leave_processes
 from two_stage.training.batch_norm import measure_batch_norm
 from two_stage.training.patches import PatchStream
 from two_stage.training.stages import (
-    adopt_stage,
     learning_rate,
-    leave_processes,
     training_seconds,
 )
 
@@ -90,8 +89,7 @@ def test_the_time_of_each_stage_is_kept(whole: Path, tmp_path: Path) -> None:
     seconds = training_seconds(whole)
     assert set(seconds) == {"stage_1", "stage_2"}
     assert all(0 < value < 60 for value in seconds.values())
-    adopt_stage(1, whole, tmp_path)
-    train_in(tmp_path)
+    train_in(tmp_path, first_stage=whole)
     assert set(training_seconds(tmp_path)) == {"stage_2"}
 
 
@@ -165,14 +163,12 @@ def test_two_processes_train_like_one(whole: Path, tmp_path: Path) -> None:
 
 
 def test_weights_of_other_settings_are_refused(whole: Path, tmp_path: Path) -> None:
-    adopt_stage(1, whole, tmp_path)
-    with pytest.raises(RunError, match=r"stage_1\.safetensors was trained with other settings"):
-        train_in(tmp_path, replace(SETTINGS, learning_rate=1e-4))
+    with pytest.raises(UserError, match=r"stage_1\.safetensors was trained with other settings"):
+        train_in(tmp_path, replace(SETTINGS, learning_rate=1e-4), first_stage=whole)
 
 
 def test_a_stage_of_another_run_is_shared(whole: Path, tmp_path: Path) -> None:
-    adopt_stage(1, whole, tmp_path)
-    train_in(tmp_path)
+    train_in(tmp_path, first_stage=whole)
     assert_same_weights_and_log(tmp_path, whole)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from mvtec_two_stage import two_stages
 from tiny_run import TINY, write_run
 from two_stage.commands import evaluate, export, train, tune
 from two_stage.pictures.demo import write_demo_dataset
-from two_stage.pictures.files import DataError
+from two_stage.run.errors import UserError
 from two_stage.run.folder import (
-    RunError,
     find_run_folder,
     make_run_folder,
     write_atomically,
@@ -52,7 +53,7 @@ def test_a_run_does_not_go_on_in_a_folder_with_links(
     link = tmp_path / "run" / name
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(outside)
-    with pytest.raises(RunError, match=rf"got the link .*{name} to .*outside; remove it, or name"):
+    with pytest.raises(UserError, match=rf"got the link .*{name} to .*outside; remove it, or name"):
         find_run_folder(settings)
     # To delete a run is to delete its links, not what they lead to.
     again = replace(settings, overwrite=True)
@@ -82,7 +83,7 @@ def test_results_of_a_run_are_not_written_through_links(
         lambda: export.main(["--run", str(run), "--formats", "torch"]),
         lambda: evaluate.main([str(run)]),
     ):
-        with pytest.raises(RunError, match=f"got the link .*{name}"):
+        with pytest.raises(UserError, match=f"got the link .*{name}"):
             command()
     assert_untouched(outside)
 
@@ -95,7 +96,7 @@ def test_nor_through_links_in_the_folder_that_is_named(
     out.mkdir()
     (out / "metadata.json.partial").symlink_to(outside / "thesis.tex")
     arguments = [str(run)] if command is evaluate.main else ["--run", str(run)]
-    with pytest.raises(RunError, match=r"got the link .*metadata\.json\.partial"):
+    with pytest.raises(UserError, match=r"got the link .*metadata\.json\.partial"):
         command([*arguments, "--out", str(out)])
     assert_untouched(outside)
 
@@ -113,8 +114,8 @@ def test_faulty_data_leaves_no_folder_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments in (faulty, (*faulty, "--run-folder", "named")):
-        for command in (train.main, tune.main):
-            with pytest.raises(DataError, match=r"001\.png is not a picture"):
+        for command in (partial(train.main, train=two_stages), tune.main):
+            with pytest.raises(UserError, match=r"001\.png is not a picture"):
                 command(arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -124,8 +125,8 @@ def test_faulty_data_deletes_no_earlier_run(faulty: tuple[str, ...], tmp_path: P
     settings = Settings(run_folder=run)
     make_run_folder(settings, find_run_folder(settings))
     (run / "stage_1.safetensors").write_bytes(b"hours of training")
-    with pytest.raises(DataError, match=r"001\.png is not a picture"):
-        train.main([*faulty, "--run-folder", str(run), "--overwrite"])
+    with pytest.raises(UserError, match=r"001\.png is not a picture"):
+        train.main([*faulty, "--run-folder", str(run), "--overwrite"], two_stages)
     assert (run / "stage_1.safetensors").read_bytes() == b"hours of training"
 
 
@@ -142,7 +143,7 @@ def test_nor_does_a_demo_with_wrong_options(
     wrong: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in (train.main, tune.main):
-        with pytest.raises(DataError, match=r"expected pictures|leave it out|expected at least 4"):
+    for command in (partial(train.main, train=two_stages), tune.main):
+        with pytest.raises(UserError, match=r"expected pictures|leave it out|expected at least 4"):
             command([*TINY, *wrong])
     assert list(tmp_path.iterdir()) == []

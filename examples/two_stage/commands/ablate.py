@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -18,9 +18,10 @@ from ..scoring.trained_run import load_trained_run
 from ..training.arms import stages_of
 from ..training.data import test_samples
 from ..training.stages import describe_training
-from .train import by_category, preset_of, train_and_evaluate
+from .command_line import each_category
 
-TABLE_2: tuple[Arm, ...] = ("ssim+l1", "lpips+ssim", "aw-ssim", "two-stage")
+# Makes one run; of the folder of another, if there is one, it takes the first stage.
+Train = Callable[[Settings, Path | None], Path]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +35,12 @@ class Ablation:
     """One run of each arm for each; the table has their mean and spread."""
 
 
-def main(arguments: Sequence[str]) -> None:
-    ablation = tyro.cli(Ablation, default=Ablation(settings=preset_of(arguments)), args=arguments)
-    for settings in by_category(ablation.settings):
-        folder = settings.run_folder or Path(f"runs/ablation-{settings.category}-{settings.preset}")
-        print(ablate(dataclasses.replace(ablation, settings=settings), folder))
+def main(arguments: Sequence[str], train: Train) -> None:
+    for ablation, folder in each_category(Ablation, "ablate", arguments, folder="ablation"):
+        print(ablate(ablation, folder, train))
 
 
-def ablate(ablation: Ablation, folder: Path) -> str:
+def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
     """Train all arms below `folder`; returns the table that `ablation.md` holds."""
     runs = [
         dataclasses.replace(
@@ -51,7 +50,7 @@ def ablate(ablation: Ablation, folder: Path) -> str:
         for arm in ablation.arms
     ]
     for number, settings in enumerate(runs):
-        train_and_evaluate(settings, first_stage=same_first_stage(settings, runs[:number]))
+        train(settings, same_first_stage(settings, runs[:number]))
     metrics = [load_metrics(settings.run_folder) for settings in runs]
     table = ablation_table(metrics)
     write_atomically(folder / "ablation.md", table.encode())

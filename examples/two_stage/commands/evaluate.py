@@ -8,15 +8,17 @@ from pathlib import Path
 
 import tyro
 
-from ..report.page import write_report
+from ..report.results import write_results
 from ..report.tables import format_scores
-from ..run.checks import SettingError
-from ..run.folder import RunError, load_metrics, load_settings, refuse_links, save_settings
+from ..run.errors import UserError
+from ..run.folder import load_metrics, load_settings, refuse_links, save_settings
+from ..run.run import Run, find_processes
 from ..run.settings import Residual
-from ..scoring.evaluation import choose, evaluate
+from ..scoring.evaluation import score_test_images
+from ..scoring.selection import choose
 from ..scoring.trained_run import load_network
-from ..training.stages import build_accelerator
-from .train import load_data_together
+from ..training.data import load_data
+from .command_line import parse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,30 +44,32 @@ class Evaluation:
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = tyro.cli(Evaluation, args=arguments)
+    options = parse(Evaluation, "evaluate", arguments)
     changes = {
         key: value
         for key, value in dataclasses.asdict(options).items()
         if key not in ("run", "out") and value is not None
     }
+    settings = load_settings(options.run)
     try:
-        settings = dataclasses.replace(load_settings(options.run), **changes)
-    except SettingError as error:
-        raise RunError(f"the run's settings and the new ones do not fit: {error}") from error
+        settings = dataclasses.replace(settings, **changes)
+    except UserError as error:
+        raise UserError(f"the run's settings and the new ones do not fit: {error}") from error
     folder = options.out or options.run / "evaluation"
     if folder.resolve() == options.run.resolve():
-        raise RunError(f"expected another folder than the run's own for --out, got {folder}")
+        raise UserError(f"expected another folder than the run's own for --out, got {folder}")
     # The demo's pictures are written into the run's folder again.
     for written in (options.run, folder):
         refuse_links(written)
 
-    accelerator = build_accelerator(settings)
-    model = load_network(options.run, accelerator.device)
-    data = load_data_together(settings, options.run, accelerator)
+    trained = Run(settings, options.run, find_processes(settings))
+    model = load_network(options.run, trained.device)
+    data = load_data(trained)
+    run = dataclasses.replace(trained, folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
-    evaluate(model, choose(model, data, settings), data, settings, folder, accelerator)
-    if accelerator.is_main_process:
+    evaluation = score_test_images(model, choose(model, data, settings), data, run)
+    if run.is_main:
         save_settings(settings, folder)
-        write_report(folder)
-        print(format_scores(load_metrics(folder)))
-        print(f"see {folder / 'report.html'}")
+    write_results(evaluation, run)
+    run.print(format_scores(load_metrics(folder)))
+    run.print(f"see {folder / 'report.html'}")

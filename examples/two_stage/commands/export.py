@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import tyro
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ..pictures.files import load_image
-from ..run.folder import RunError, refuse_links, save_json, versions
+from ..run.errors import UserError
+from ..run.folder import refuse_links, save_json, versions
 from ..scoring.exported_graph import INPUT, OPSET, OUTPUTS, export_program, save_onnx
 from ..scoring.trained_run import TrainedRun, load_trained_run
 from ..training.data import demo_root, normal_pictures, split_held_out
+from .command_line import parse
 
 FILES = {"torch": "model.pt2", "onnx": "model.onnx"}
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -50,9 +51,9 @@ class Export:
     """What to write."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Read the command line, export, check against eager, and say how far they differ."""
-    command = tyro.cli(Export, args=arguments, prog="export")
+    command = parse(Export, "export", arguments)
     if "onnx" in command.formats:
         require_onnx()
     # The files run on any device; made on the CPU they depend on none.
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def require_onnx() -> None:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise RunError(
+        raise UserError(
             f'the format onnx needs {", ".join(missing)}: pip install "aw-ssim[export]", or '
             "pass --formats torch"
         )
@@ -155,11 +156,11 @@ def largest_differences(
 
 
 def check(name: str, differences: dict[str, float], pixel_threshold: float) -> None:
-    """Raise a RunError where an exported file does not compute what this code does."""
+    """Raise a UserError where an exported file does not compute what this code does."""
     for output, limit in tolerances(pixel_threshold).items():
         # Not "greater": a NaN must not pass.
         if not differences[output] <= limit:
-            raise RunError(
+            raise UserError(
                 f"the {name} export differs from eager by {differences[output]:.3g} in {output}, "
                 f"expected at most {limit:.3g}; it was not written. Please report it with the "
                 "versions of torch and onnxruntime"

@@ -20,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..pictures.files import DataError, load_image, pictures_in, read_picture
+from ..pictures.files import load_image, pictures_in, read_picture
 from ..report.figures import COLOUR_MAP, overlay
-from ..run.folder import RunError
+from ..run.errors import UserError
 from ..scoring.trained_run import TrainedRun, load_trained_run
+from .command_line import parse
 
 COLUMNS = (
     "file", "score", "threshold", "defective", "share_above_pixel_threshold", "worst_row",
@@ -66,9 +67,9 @@ class Thresholds:
     pixel: float
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Read the command line, score, and say what was found."""
-    command = tyro.cli(Predict, args=arguments, prog="predict")
+    command = parse(Predict, "predict", arguments)
     device = command.device or ("cuda" if torch.cuda.is_available() else "cpu")
     run = load_trained_run(command.run, device)
     paths = pictures_below(command.folder)
@@ -111,10 +112,10 @@ def pictures_below(folder: Path) -> list[Path]:
     """The pictures in a folder and its subfolders, without hidden ones.
 
     Raises:
-        DataError: there is no such folder, or no picture in it.
+        UserError: there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
-        raise DataError(f"expected a folder of pictures, there is no folder {folder}")
+        raise UserError(f"expected a folder of pictures, there is no folder {folder}")
     folders = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
     paths = [
         path
@@ -123,7 +124,7 @@ def pictures_below(folder: Path) -> list[Path]:
         for path in pictures_in(one)
     ]
     if not paths:
-        raise DataError(f"no pictures in {folder} or its subfolders")
+        raise UserError(f"no pictures in {folder} or its subfolders")
     return paths
 
 
@@ -131,7 +132,7 @@ def open_out_folder(command: Predict) -> Path:
     """Make the folder for the results; never one that holds something already.
 
     Raises:
-        RunError: the folder is not empty, or the pictures' folder would then hold results too.
+        UserError: the folder is not empty, or the pictures' folder would then hold results too.
     """
     pictures = command.folder.resolve()
     out = command.out
@@ -141,9 +142,9 @@ def open_out_folder(command: Predict) -> Path:
             number += 1
             out = Path(f"{pictures.name}_scores_{number}")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} holds something already; name a new folder with --out")
+        raise UserError(f"{out} holds something already; name a new folder with --out")
     if out.resolve().is_relative_to(pictures):
-        raise RunError(
+        raise UserError(
             f"{out} lies in the folder of the pictures, where its heat maps would be scored next "
             "time; name another with --out"
         )
@@ -162,7 +163,7 @@ def score_pictures(
         try:
             image = load_image(path, run.settings.image_size, run.settings.channels)
             picture = picture_tensor(path)
-        except DataError as error:
+        except UserError as error:
             yield row | {"error": f"error: {error}"}
             continue
         _, score_map = run.score(image)

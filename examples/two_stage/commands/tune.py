@@ -16,17 +16,15 @@ from typing import Any
 
 import tyro
 
+from ..report.results import draw_artificial_defects
 from ..run.folder import save_json, write_atomically
+from ..run.run import open_run
 from ..run.settings import Settings
-from ..scoring.evaluation import choose
-from ..training.stages import build_accelerator
-from .train import (
-    by_category,
-    find_together,
-    load_data_and_make_folder,
-    preset_of,
-    train_network,
-)
+from ..scoring.selection import choose
+from ..training.arms import stages_of
+from ..training.data import prepare_data
+from ..training.stages import new_model, train_stage
+from .command_line import each_category
 
 Weights = tuple[float, float, float]
 
@@ -54,10 +52,8 @@ class Tuning:
 
 
 def main(arguments: Sequence[str]) -> None:
-    tuning = tyro.cli(Tuning, default=Tuning(settings=preset_of(arguments)), args=arguments)
-    for settings in by_category(tuning.settings):
-        folder = settings.run_folder or Path(f"runs/tune-{settings.category}-{settings.preset}")
-        print(tune(dataclasses.replace(tuning, settings=settings), folder))
+    for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune"):
+        print(tune(tuning, folder))
 
 
 def tune(tuning: Tuning, folder: Path) -> str:
@@ -87,16 +83,18 @@ def tune(tuning: Tuning, folder: Path) -> str:
 
 def judge(settings: Settings) -> float:
     """Train one candidate and say how well it finds painted defects on held-out normals."""
-    accelerator = build_accelerator(settings)
-    folder = find_together(settings, accelerator)
-    result = folder / "choice.json"
+    run = open_run(settings)
+    result = run.folder / "choice.json"
     if settings.overwrite or not result.exists():
-        data = load_data_and_make_folder(settings, folder, accelerator, with_test=False)
-        model = train_network(data, settings, folder, accelerator)
+        data = prepare_data(run, with_test=False)
+        draw_artificial_defects(data, run)
+        model = new_model(run)
+        for number, stage in enumerate(stages_of(settings), start=1):
+            train_stage(number, stage, model, data, run)
         choice = choose(model, data, settings)
-        if accelerator.is_main_process:
+        if run.is_main:
             save_json({"candidates": choice.candidates}, result)
-        accelerator.wait_for_everyone()
+        run.together()
     candidates = json.loads(result.read_text())["candidates"]
     return max(row["criterion"] for row in candidates)
 

@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 from pathlib import Path
 
-from .files import DataError, check_pictures, pictures_in
+from ..run.errors import UserError
+from .files import check_pictures, pictures_in
 
 NORMAL = "good"
 
@@ -60,7 +61,7 @@ def find_category(data_root: Path, category: str) -> CategoryFiles:
     large as its image; it may be all black. Hidden files and other kinds of files are ignored.
 
     Raises:
-        DataError: the first fault found, with the number of the others.
+        UserError: the first fault found, with the number of the others.
     """
     folder = _category_folder(data_root, category)
     layout = MVTEC if MVTEC.is_in(folder) else PLAIN
@@ -70,14 +71,14 @@ def find_category(data_root: Path, category: str) -> CategoryFiles:
     _check_files(train, test, faults)
     if faults:
         others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise DataError(faults[0] + others)
+        raise UserError(faults[0] + others)
     return CategoryFiles(tuple(train), tuple(test))
 
 
 def categories_in(data_root: Path) -> list[str]:
     """The folders of `data_root` that are categories of either layout, sorted."""
     if not data_root.is_dir():
-        raise DataError(f"the data root {data_root} is not a folder; pass --data-root")
+        raise UserError(f"the data root {data_root} is not a folder; pass --data-root")
     return [path.name for path in _subfolders(data_root) if MVTEC.is_in(path) or PLAIN.is_in(path)]
 
 
@@ -87,9 +88,9 @@ def parse_categories(text: str, data_root: Path) -> list[str]:
     if names == ["all"]:
         names = categories_in(data_root)
         if not names:
-            raise DataError(f"no category in {data_root}: {EXPECTED} in each of its folders")
+            raise UserError(f"no category in {data_root}: {EXPECTED} in each of its folders")
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"expected each category once, got {sorted(repeated)} again in {text!r}")
+        raise UserError(f"expected each category once, got {sorted(repeated)} again in {text!r}")
     for name in names:
         _category_folder(data_root, name)
     return names
@@ -100,25 +101,25 @@ def _category_folder(data_root: Path, category: str) -> Path:
     folder = data_root / category
     if category in present:
         if MVTEC.is_in(folder) and PLAIN.is_in(folder):
-            raise DataError(f"{folder} mixes two layouts: {EXPECTED}, not both")
+            raise UserError(f"{folder} mixes two layouts: {EXPECTED}, not both")
         return folder
     if folder in _subfolders(data_root):
-        raise DataError(f"{folder} is not a category: {EXPECTED} in it")
+        raise UserError(f"{folder} is not a category: {EXPECTED} in it")
     nearest = difflib.get_close_matches(category, present, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     if MVTEC.is_in(data_root) or PLAIN.is_in(data_root):
         hint = f"; it is a category itself: pass --data-root {data_root.resolve().parent}"
-    raise DataError(
+    raise UserError(
         f"no category {category!r} in {data_root}, which has {', '.join(present) or 'none'}{hint}"
     )
 
 
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"expected a folder of pictures, there is no {folder}")
+        raise UserError(f"expected a folder of pictures, there is no {folder}")
     if paths := pictures_in(folder):
         return paths
-    raise DataError(f"expected pictures, got none in the folder {folder}")
+    raise UserError(f"expected pictures, got none in the folder {folder}")
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -139,10 +140,10 @@ def _test_samples(folder: Path, layout: Layout, faults: list[str]) -> list[Sampl
     if defective.is_dir() and pictures_in(defective):
         kinds.append(("defective", defective, masks))
     if not kinds and (samples or defective.is_dir()):
-        raise DataError(f"expected defective pictures in {defective}, got none")
+        raise UserError(f"expected defective pictures in {defective}, got none")
     for name, images, kind_masks in kinds:
         if name == NORMAL:
-            raise DataError(f"{images} is named like normal pictures; move them to {normal}")
+            raise UserError(f"{images} is named like normal pictures; move them to {normal}")
         samples += _pair(name, images, kind_masks, faults)
     faults += _masks_without_image(masks, {kind_masks: images for _, images, kind_masks in kinds})
     named: dict[str, Path] = {}
@@ -189,7 +190,7 @@ def _check_files(train: list[Path], test: list[Sample], faults: list[str]) -> No
     masked = {sample.mask_path: sample.image_path for sample in test if sample.mask_path}
     paths = [*train, *(sample.image_path for sample in test), *masked]
     sizes = dict(zip(paths, check_pictures(paths), strict=True))
-    faults += [str(size) for size in sizes.values() if isinstance(size, DataError)]
+    faults += [str(size) for size in sizes.values() if isinstance(size, UserError)]
     for mask, image in masked.items():
         one, other = sizes[mask], sizes[image]
         if isinstance(one, tuple) and isinstance(other, tuple) and one != other:

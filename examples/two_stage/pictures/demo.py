@@ -17,7 +17,7 @@ from skimage.draw import disk, line, polygon2mask
 from skimage.morphology import dilation
 from skimage.morphology import disk as disk_footprint
 
-from .files import DataError
+from ..run.errors import UserError
 
 Picture = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -47,7 +47,7 @@ def write_demo_dataset(
 ) -> None:
     """Write `folder/category` in the MVTec AD layout; the same seed writes the same pixels."""
     if category not in TEXTURES:
-        raise DataError(f"expected a demo category of {', '.join(TEXTURES)}, got {category!r}")
+        raise UserError(f"expected a demo category of {', '.join(TEXTURES)}, got {category!r}")
     texture = TEXTURES[category]() / 255.0
     random = np.random.default_rng(seed)
     root = folder / category

@@ -16,6 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from ..run.errors import UserError
+
 # Pillow opens these, but they are documents, films and containers of measurements.
 NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 PICTURE_SUFFIXES = frozenset(
@@ -36,10 +38,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class DataError(ValueError):
-    """Something is wrong with the user's data; the message is one line and names the file."""
-
-
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files directly in `folder`, sorted; hidden files and other kinds are ignored."""
     paths = (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
@@ -56,7 +54,7 @@ def load_image(path: Path, size: int, channels: int) -> Tensor:
     parts are black; of several frames the first is read; EXIF orientation is applied.
 
     Raises:
-        DataError: the file is missing, damaged, too large, or of unknown range.
+        UserError: the file is missing, damaged, too large, or of unknown range.
     """
     image = read_picture(path)
     if image.mode != "F":
@@ -101,13 +99,13 @@ def load_mask(path: Path | None, size: int) -> Tensor:
     return torch.from_numpy(np.array(resized))
 
 
-def check_pictures(paths: Sequence[Path]) -> list[tuple[int, int] | DataError]:
+def check_pictures(paths: Sequence[Path]) -> list[tuple[int, int] | UserError]:
     """For each path what `check_picture` returns or raises."""
 
-    def check(path: Path) -> tuple[int, int] | DataError:
+    def check(path: Path) -> tuple[int, int] | UserError:
         try:
             return check_picture(path)
-        except DataError as error:
+        except UserError as error:
             return error
 
     return in_threads(check, paths, "checking pictures")
@@ -139,38 +137,38 @@ def read_picture(path: Path) -> Image.Image:
     """
     # A pipe would wait for ever, a device never end.
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no file of a picture but a folder, pipe or device; remove it")
+        raise UserError(f"{path} is no file of a picture but a folder, pipe or device; remove it")
     try:
         with Image.open(path, formats=PICTURE_FORMATS) as image:
             plain = _to_plain_mode(ImageOps.exif_transpose(image), path)
             # Converting forgets it.
             plain.format = image.format
             return plain
-    except DataError:
+    except UserError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing") from error
+        raise UserError(f"{path} is missing") from error
     except UnidentifiedImageError as error:
         fault = "not a picture that Pillow can read" if path.stat().st_size else "empty (0 bytes)"
-        raise DataError(f"{path} is {fault}; replace or remove it") from error
+        raise UserError(f"{path} is {fault}; replace or remove it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} is too large for Pillow, make it smaller: {error}") from error
+        raise UserError(f"{path} is too large for Pillow, make it smaller: {error}") from error
     except Exception as error:
         # For damaged files Pillow's decoders raise errors of almost any class.
         reason = " ".join(str(error).split())
-        raise DataError(
+        raise UserError(
             f"{path} is damaged or of an unknown kind, replace or remove it: {reason}"
         ) from error
 
 
 def _to_plain_mode(image: Image.Image, path: Path) -> Image.Image:
     if image.mode == "F":
-        raise DataError(f"{path} holds floats of unknown range; save it as 8 or 16 bits")
+        raise UserError(f"{path} holds floats of unknown range; save it as 8 or 16 bits")
     if image.mode.startswith("I"):
         grey = np.asarray(image, dtype=np.float32)
         low, high = grey.min(), grey.max()
         if low < 0 or high > 65535:
-            raise DataError(
+            raise UserError(
                 f"{path} holds integers from {low:.0f} to {high:.0f}, expected at most 16 bits "
                 "(0 to 65535); save it as 8 or 16 bits"
             )

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from .folder import RunError, parse_json, write_atomically
+from .errors import UserError
+from .folder import parse_json, write_atomically
 
 CURRENT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint_previous.safetensors"
@@ -42,20 +43,22 @@ def read_weights(model: nn.Module, path: Path) -> tuple[dict[str, Tensor], Facts
         ("it", tensors.keys() - expected),
     ):
         if names:
-            raise RunError(
+            raise UserError(
                 f"{path} does not fit the network of its settings: {place} has no {min(names)}; "
                 "it is of another run"
             )
     for name, tensor in tensors.items():
         found, wanted = ((tuple(one.shape), one.dtype) for one in (tensor, expected[name]))
         if found != wanted:
-            raise RunError(
+            raise UserError(
                 f"{path} does not fit the network of its settings: {name} has shape and type "
                 f"{found}, expected {wanted}; it is of another run"
             )
         # A score that is not a number lies above no threshold: every picture would be called good.
         if not tensor.isfinite().all():
-            raise RunError(f"{path} holds values of {name} that are no finite numbers; train again")
+            raise UserError(
+                f"{path} holds values of {name} that are no finite numbers; train again"
+            )
     return tensors, facts
 
 
@@ -73,7 +76,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
     """The newest checkpoint that is whole, None where there is none.
 
     Raises:
-        RunError: there are checkpoints, all damaged.
+        UserError: there are checkpoints, all damaged.
     """
     damaged = []
     for name in (CURRENT, PREVIOUS):
@@ -82,14 +85,14 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
             continue
         try:
             found = read_tensors(path)
-        except RunError as error:
+        except UserError as error:
             damaged.append(str(error))
             continue
         for message in damaged:
             warnings.warn(f"{message}; continuing from {path.name}", stacklevel=2)
         return found
     if damaged:
-        raise RunError(
+        raise UserError(
             f"{'; '.join(damaged)}; no other checkpoint is left, start again with --overwrite"
         )
     return None
@@ -109,13 +112,13 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str,
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Facts]:
     if not path.is_file():
-        raise RunError(f"expected a file of weights, there is no {path}")
+        raise UserError(f"expected a file of weights, there is no {path}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise RunError(f"{path} is damaged or cut short ({error})") from error
+        raise UserError(f"{path} is damaged or cut short ({error})") from error
     return tensors, parse_json(metadata.get("facts", "{}"), path)
 
 

@@ -10,6 +10,8 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from .errors import UserError
+
 # Least and largest value. The largest lie far above all that is of use: no slip of the pen and no
 # stranger's file should ask for the whole memory.
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -34,21 +36,17 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
-class SettingError(ValueError):
-    """A setting that cannot be; the message is one line and names it."""
-
-
 def check_settings(settings: Any) -> None:
-    """Raise a SettingError that names the setting, what was expected and what came."""
+    """Raise a UserError that names the setting, what was expected and what came."""
     hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value, expected = getattr(settings, field.name), hints[field.name]
         if not fits(value, expected):
-            raise SettingError(f"{field.name} must be {describe(expected)}, got {brief(value)}")
+            raise UserError(f"{field.name} must be {describe(expected)}, got {brief(value)}")
         if field.name in BOUNDS and value is not None:
             low, high = BOUNDS[field.name]
             if not low <= value <= high:
-                raise SettingError(
+                raise UserError(
                     f"{field.name} must be from {low:,} to {high:,}, got {brief(value)}"
                 )
     _check_sizes(settings)
@@ -102,16 +100,16 @@ def describe(expected: Any) -> str:
 def _check_sizes(settings: Any) -> None:
     image, patch = settings.image_size, settings.patch_size
     if patch % 32:
-        raise SettingError(f"patch_size must be a multiple of 32, got {patch}")
+        raise UserError(f"patch_size must be a multiple of 32, got {patch}")
     if image < patch:
-        raise SettingError(f"image_size ({image}) must be at least patch_size ({patch})")
+        raise UserError(f"image_size ({image}) must be at least patch_size ({patch})")
     if settings.patches == "grid" and image % patch:
-        raise SettingError(
+        raise UserError(
             f"a grid of patches needs an image_size that is a multiple of patch_size ({patch}), "
             f"got {image}"
         )
     if not 1 <= settings.test_stride <= patch // 2:
-        raise SettingError(
+        raise UserError(
             f"test_stride must be from 1 to half of patch_size ({patch // 2}), so that test "
             f"patches overlap; got {settings.test_stride}"
         )
@@ -120,29 +118,29 @@ def _check_sizes(settings: Any) -> None:
 def _check_training(settings: Any) -> None:
     # Results are written to folders that carry its name.
     if settings.category != Path(settings.category).name:
-        raise SettingError(
+        raise UserError(
             f"category must be the name of a folder below data_root, got {settings.category!r}"
         )
     for name in ("validation_share", "threshold_quantile"):
         if not 0 < getattr(settings, name) < 1:
-            raise SettingError(f"{name} must lie between 0 and 1, got {getattr(settings, name)}")
+            raise UserError(f"{name} must lie between 0 and 1, got {getattr(settings, name)}")
     for name in ("defect_count", "defect_side", "defect_opacity", "defect_feather"):
         low, high = getattr(settings, name)
         if not 0 < low <= high:
-            raise SettingError(
+            raise UserError(
                 f"{name} takes a least and a largest value, both positive; got {low} {high}"
             )
     if settings.sigma_end < settings.sigma_start:
-        raise SettingError(
+        raise UserError(
             f"sigma_end ({settings.sigma_end}) must be at least sigma_start "
             f"({settings.sigma_start}): the window grows"
         )
     if settings.weights is not None and not (min(settings.weights) >= 0 < max(settings.weights)):
-        raise SettingError(f"weights must be at least 0 and not all 0, got {settings.weights}")
+        raise UserError(f"weights must be at least 0 and not all 0, got {settings.weights}")
     if not settings.defect_sources:
-        raise SettingError("defect_sources is empty; name at least one, such as same")
+        raise UserError("defect_sources is empty; name at least one, such as same")
     if ("folder" in settings.defect_sources) != (settings.texture_folder is not None):
-        raise SettingError(
+        raise UserError(
             "the source folder and --texture-folder go together; got defect_sources "
             f"{settings.defect_sources} and texture_folder {settings.texture_folder}"
         )

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from .checks import brief
+from .errors import UserError, one_line
 from .settings import Settings
 
 PACKAGES = (
@@ -25,21 +26,17 @@ PACKAGES = (
 NOT_PART_OF_A_RUN = ("run_folder", "overwrite")
 
 
-class RunError(Exception):
-    """Something is wrong with a run's folder; the message says what to do."""
-
-
 def find_run_folder(settings: Settings) -> Path:
     """The folder of the run with these settings, which may not be there yet; nothing is written.
 
     The same settings find the same folder again, which is how an interrupted run continues.
 
     Raises:
-        RunError: the folder that the settings name holds something else, or links.
+        UserError: the folder that the settings name holds something else, or links.
     """
     folder = settings.run_folder or _numbered_folder(settings)
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"expected a folder for the run, got the file {folder}")
+        raise UserError(f"expected a folder for the run, got the file {folder}")
     if folder.is_dir() and any(folder.iterdir()):
         _check_it_is_ours(folder, settings)
         if not settings.overwrite:
@@ -58,13 +55,13 @@ def make_run_folder(settings: Settings, folder: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise a RunError if anything in a folder to be written to is a symbolic link.
+    """Raise a UserError if anything in a folder to be written to is a symbolic link.
 
     Following it would change files elsewhere; no run of ours has links in it.
     """
     for path in folder.rglob("*"):
         if path.is_symlink():
-            raise RunError(
+            raise UserError(
                 f"expected files and folders alone in {folder}, got the link {path} to "
                 f"{path.readlink()}; remove it, or name another folder"
             )
@@ -80,41 +77,36 @@ def load_settings(folder: Path) -> Settings:
     """The settings of an earlier run.
 
     Raises:
-        RunError: the folder is not that of a run, or its `settings.yaml` is not one of ours.
+        UserError: the folder is not that of a run, or its `settings.yaml` is not one of ours.
     """
     path = folder / "settings.yaml"
     if not path.is_file():
-        raise RunError(f"expected the folder of a run, there is no {path}")
+        raise UserError(f"expected the folder of a run, there is no {path}")
     try:
         return Settings.from_dict(yaml.safe_load(path.read_text(encoding="utf-8"))["settings"])
     except (
         yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError,
     ) as error:  # fmt: skip
-        raise RunError(f"{path} does not hold the settings of a run: {one_line(error)}") from error
+        raise UserError(f"{path} does not hold the settings of a run: {one_line(error)}") from error
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:
     """The figures of a complete run."""
     path = folder / "metrics.json"
     if not path.is_file():
-        raise RunError(f"expected the folder of a complete run, there is no {path}")
+        raise UserError(f"expected the folder of a complete run, there is no {path}")
     return parse_json(path.read_bytes(), path)
 
 
 def parse_json(content: str | bytes, path: Path) -> dict[str, Any]:
-    """The JSON object that `path` holds; a RunError where it holds none."""
+    """The JSON object that `path` holds; a UserError where it holds none."""
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged, its JSON cannot be read: {one_line(error)}") from error
+        raise UserError(f"{path} is damaged, its JSON cannot be read: {one_line(error)}") from error
     if not isinstance(values, dict):
-        raise RunError(f"{path} is not of a run: expected a JSON object, got {brief(values)}")
+        raise UserError(f"{path} is not of a run: expected a JSON object, got {brief(values)}")
     return values
-
-
-def one_line(error: Exception) -> str:
-    """An error's words without the line breaks that parsers put in."""
-    return " ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__
 
 
 def versions() -> dict[str, str]:
@@ -154,11 +146,11 @@ def _check_it_is_ours(folder: Path, settings: Settings) -> None:
         load_settings(folder)
         return
     if not (folder / "settings.yaml").is_file():
-        raise RunError(f"{folder} holds files that are no run's; name another with --run-folder")
+        raise UserError(f"{folder} holds files that are no run's; name another with --run-folder")
     earlier, now = _identity(load_settings(folder)), _identity(settings)
     changed = [f"{key} {earlier[key]} -> {now[key]}" for key in now if earlier[key] != now[key]]
     if changed:
-        raise RunError(
+        raise UserError(
             f"{folder} holds a run with other settings ({', '.join(changed)}); name another "
             "folder with --run-folder, or pass --overwrite to delete that run"
         )
@@ -169,7 +161,7 @@ def _holds(folder: Path, settings: Settings) -> bool:
         return False
     try:
         return _identity(load_settings(folder)) == _identity(settings)
-    except RunError:
+    except UserError:
         return False
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from aw_ssim.category_weights import PRESETS as CATEGORY_PRESETS
 
-from .checks import SettingError, brief, check_settings
+from .checks import brief, check_settings
+from .errors import UserError
 
 # Their background is plain and never defective, so artificial defects belong on the object alone.
 OBJECTS_ON_PLAIN_BACKGROUND = frozenset({"bottle", "capsule", "hazelnut", "hazelnut_toy", "pill"})
@@ -166,7 +167,7 @@ class Settings:
         """The inverse of `to_dict`; unknown names and values of another type are an error."""
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise SettingError(f"expected settings of this version, got unknown {brief(unknown)}")
+            raise UserError(f"expected settings of this version, got unknown {brief(unknown)}")
         values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         for key in ("data_root", "run_folder", "texture_folder"):
             if values.get(key) is not None:

@@ -1,4 +1,4 @@
-"""What a trained network finds: choices on held-out normals, then the figures of test images."""
+"""What a trained network finds in the test images, counted and kept for a report."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..pictures.category import Sample
 from ..pictures.files import load_image, load_mask
 from ..pictures.foreground import estimate_foreground
-from ..report.figures import save_curves, save_panels, save_result_files, save_score_histogram
-from ..run.folder import save_json
+from ..run.run import Run
 from ..run.settings import Settings
-from ..training.data import RunData, spread
+from ..training.data import RunData
 from ..training.model import count_multiply_adds, count_parameters
+from ..training.stages import training_seconds
 from .baselines import input_only_maps, mean_image
 from .metrics import Map, Scores, reconstruction_quality
 from .residuals import BASE_RESIDUALS
-from .scorer import Normality, Scorer, measure_normality, reconstruct_and_compare
-from .selection import choose_scorer
-
-# Enough to measure a mean and a spread at each place.
-NORMALITY_IMAGES = 64
+from .scorer import Normality, Scorer, reconstruct_and_compare
+from .selection import Choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,105 +41,95 @@ class Result:
     maps: dict[str, Map]
 
 
+@dataclasses.dataclass
+class Findings:
+    """What was counted on some of the test images."""
+
+    scores: Scores = dataclasses.field(default_factory=Scores)
+    quality: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """Of the reconstruction of each normal image."""
+    shown: list[Result] = dataclasses.field(default_factory=list)
+    """Those to be drawn."""
+
+    def merge(self, other: Findings) -> None:
+        self.scores.merge(other.scores)
+        self.quality += other.quality
+        self.shown += other.shown
+
+    def image_scores(self) -> tuple[list[float], list[float]]:
+        """Of all normal and of all defective images, under the score "chosen"."""
+        scores = self.scores.image_scores
+        chosen = {kind: values for (name, kind), values in scores.items() if name == "chosen"}
+        defective = [score for kind in self.scores.defects() for score in chosen[kind]]
+        return chosen.get("good", []), defective
+
+
 @dataclasses.dataclass(frozen=True)
-class Choice:
-    """What was measured on normal training images and chosen on held-out ones."""
+class Evaluation:
+    """All that is known of a run in the end, the same on every process."""
 
-    scorer: Scorer
-    normality: Normality
-    """Of every residual, also of those not chosen."""
-    candidates: list[dict[str, Any]]
-
-
-def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
-    """The residual, its smoothing and the thresholds, without a look at the test images."""
-    model.eval()
-    normality = measure_normality(model, spread(data.train, NORMALITY_IMAGES), settings)
-    scorer, candidates = choose_scorer(
-        model,
-        normality,
-        data.held_out,
-        data.held_out_foregrounds,
-        settings,
-        np.random.default_rng(settings.seed),
-    )
-    # Between processes rounding may differ; all of them score what the first one chose.
-    fields = (scorer.residual, scorer.smoothing, scorer.pixel_threshold, scorer.image_threshold)
-    fields, candidates = broadcast_object_list([fields, candidates])
-    residual, smoothing, pixel_threshold, image_threshold = fields
-    scorer = Scorer(residual, smoothing, normality, pixel_threshold, image_threshold)
-    return Choice(scorer, normality, candidates)
+    findings: Findings
+    choice: Choice
+    metrics: dict[str, Any]
+    """What `metrics.json` holds."""
 
 
-def evaluate(
-    model: nn.Module,
-    choice: Choice,
-    data: RunData,
-    settings: Settings,
-    folder: Path,
-    accelerator: Accelerator,
-    seconds_of_training: dict[str, float] | None = None,
-) -> None:
-    """Leave `scorer.safetensors`, `metrics.json`, `curves.json` and pictures in `folder`.
+def score_test_images(model: nn.Module, choice: Choice, data: RunData, run: Run) -> Evaluation:
+    """Score the test images, shared by the processes; each is counted once.
 
-    Processes share the test images; each is counted once.
+    `scorer.safetensors` is left in the run's folder: with it the run is ready for `predict`.
     """
     started = time.perf_counter()
     model.eval()
-    scorer, normality = choice.scorer, choice.normality
-    if accelerator.is_main_process:
-        scorer.save(folder / "scorer.safetensors")
+    if run.is_main:
+        choice.scorer.save(run.folder / "scorer.safetensors")
+    findings, *others = gather_object([_score_my_share(model, choice, data, run)])
+    for other in others:
+        findings.merge(other)
+    findings.shown.sort(key=lambda result: result.sample.name)
+    about_run = _about_run(model, data, run)
+    seconds = training_seconds(run.folder)
+    seconds["evaluation"] = round(time.perf_counter() - started, 1)
+    about_test = _about_test(findings, choice, run.settings)
+    return Evaluation(findings, choice, {**about_run, "seconds": seconds, **about_test})
 
-    mine = data.test[accelerator.process_index :: accelerator.num_processes]
+
+def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -> Findings:
+    settings, processes = run.settings, run.processes
+    mine = data.test[processes.process_index :: processes.num_processes]
     results = score_samples(
         model,
-        scorer,
-        tqdm(mine, "test images", disable=not accelerator.is_main_process or not mine),
+        choice.scorer,
+        tqdm(mine, "test images", disable=not run.is_main or not mine),
         settings,
-        normality=normality,
+        normality=choice.normality,
         mean=mean_image(data.train),
     )
-    scales = colour_scales(scorer, normality)
-    scores, quality, pictures = Scores(), [], []
-    drawn = first_of_each_kind(data.test, settings.pictures_per_type)
+    shown = first_of_each_kind(data.test, settings.pictures_per_type)
+    findings = Findings()
     for result in results:
         foreground = None
         if settings.defects_on_foreground():
             foreground = estimate_foreground(result.image).numpy()
+        kind, mask = result.sample.defect, result.mask.numpy()
         for name, score_map in result.maps.items():
-            kind, mask = result.sample.defect, result.mask.numpy()
-            scores.add(name, kind, score_map, mask, foreground)
-        if result.sample.defect == "good":
+            findings.scores.add(name, kind, score_map, mask, foreground)
+        if kind == "good":
             pair = (result.image.numpy(), result.reconstruction.numpy())
-            quality.append(reconstruction_quality(*pair))
-        if result.sample in drawn:
-            pictures.append(result)
-            save_result_files(result, folder / "pictures", scales, scorer.pixel_threshold)
-    everything = gather_object([(scores, quality, pictures)])
-    if not accelerator.is_main_process:
-        return
+            findings.quality.append(reconstruction_quality(*pair))
+        if result.sample in shown:
+            findings.shown.append(result)
+    return findings
 
-    scores = everything[0][0]
-    for other, _, _ in everything[1:]:
-        scores.merge(other)
-    quality = [figures for _, part, _ in everything for figures in part]
-    pictures = [result for _, _, part in everything for result in part]
-    normal_scores, defective_scores = _image_scores(scores)
-    curves = scores.curves()
-    save_json(curves, folder / "curves.json")
-    if pictures:
-        pictures.sort(key=lambda result: result.sample.name)
-        save_panels(pictures, folder / "panels.png", scales, scorer.pixel_threshold)
-        save_curves(curves, folder / "curves.png")
-        save_score_histogram(
-            normal_scores, defective_scores, scorer.image_threshold, folder / "image_scores.png"
-        )
-    metrics = {
+
+def _about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
+    settings = run.settings
+    return {
         "category": settings.category,
         "arm": settings.arm,
         "preset": settings.preset,
         "seed": settings.seed,
-        "device": device_name(accelerator.device),
+        "device": device_name(run.device),
         "precision": settings.mixed_precision if settings.mixed_precision != "no" else "float32",
         "images": {
             "train": len(data.train),
@@ -157,10 +142,13 @@ def evaluate(
                 model, settings.channels, settings.patch_size
             ),
         },
-        "seconds": {
-            **(seconds_of_training or {}),
-            "evaluation": round(time.perf_counter() - started, 1),
-        },
+    }
+
+
+def _about_test(findings: Findings, choice: Choice, settings: Settings) -> dict[str, Any]:
+    scorer, scores = choice.scorer, findings.scores
+    normal, defective = findings.image_scores()
+    return {
         "chosen_on_held_out_normals": {
             "residual": scorer.residual,
             "smoothing": scorer.smoothing,
@@ -174,15 +162,14 @@ def evaluate(
         "dominating_defect": scores.dominating() if scores.names() else None,
         "scores": scores.table(),
         "at_threshold": {
-            "defective_images_found": _share_above(defective_scores, scorer.image_threshold),
-            "normal_images_flagged": _share_above(normal_scores, scorer.image_threshold),
+            "defective_images_found": _share_above(defective, scorer.image_threshold),
+            "normal_images_flagged": _share_above(normal, scorer.image_threshold),
         },
         "reconstruction_of_normals": {
-            key: _finite_mean([figures[key] for figures in quality]) for key in ("psnr", "ssim")
+            key: _finite_mean([figures[key] for figures in findings.quality])
+            for key in ("psnr", "ssim")
         },
     }
-    # Last of all: a run with this file is complete.
-    save_json(metrics, folder / "metrics.json")
 
 
 def score_samples(
@@ -232,23 +219,10 @@ def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:
     return first
 
 
-def colour_scales(scorer: Scorer, normality: Normality) -> dict[str, float]:
-    """The brightest colour of each map in pictures, from normal images and the same in all."""
-    mean, std = (float(values["l1"].mean()) for values in (normality.means, normality.stds))
-    return {"plain l1": mean + 6 * std, "chosen": 2 * scorer.pixel_threshold}
-
-
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _image_scores(scores: Scores) -> tuple[list[float], list[float]]:
-    """Of all normal and of all defective images, under the score "chosen"."""
-    chosen = {kind: v for (name, kind), v in scores.image_scores.items() if name == "chosen"}
-    defective = [score for kind in scores.defects() for score in chosen[kind]]
-    return chosen.get("good", []), defective
 
 
 def _finite_mean(values: list[float]) -> float | None:

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from ..defects.painted import KINDS, paint_validation_defect
 from ..run.settings import Residual, Settings
+from ..training.data import RunData, spread
 from .metrics import aupro, pixel_auroc, quantile
 from .pixel_counts import PixelCounts
 from .residuals import residual_parts
-from .scorer import Normality, Scorer, image_score, residuals_of, smooth
+from .scorer import (
+    Normality,
+    Scorer,
+    image_score,
+    measure_normality,
+    residuals_of,
+    smooth,
+)
 
 # A residual, such as l1+aw_ssim, and the std that smooths its map.
 Candidate = tuple[str, float]
 
 # Few held-out images are painted several times, up to so many paintings of each kind.
 PAINTINGS = 20
+# Enough to measure a mean and a spread at each place.
+NORMALITY_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What was measured on normal training images and chosen on held-out ones."""
+
+    scorer: Scorer
+    normality: Normality
+    """Of every residual, also of those not chosen."""
+    candidates: list[dict[str, Any]]
+
+
+def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
+    """The residual, its smoothing and the thresholds, without a look at the test images."""
+    model.eval()
+    normality = measure_normality(model, spread(data.train, NORMALITY_IMAGES), settings)
+    scorer, table = choose_scorer(
+        model,
+        normality,
+        data.held_out,
+        data.held_out_foregrounds,
+        settings,
+        np.random.default_rng(settings.seed),
+    )
+    # Between processes rounding may differ; all of them score what the first one chose.
+    fields = (scorer.residual, scorer.smoothing, scorer.pixel_threshold, scorer.image_threshold)
+    fields, table = broadcast_object_list([fields, table])
+    residual, smoothing, pixel_threshold, image_threshold = fields
+    scorer = Scorer(residual, smoothing, normality, pixel_threshold, image_threshold)
+    return Choice(scorer, normality, table)
 
 
 def candidates(settings: Settings) -> list[Candidate]:

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..run.checkpoint import load_weights, read_weights
-from ..run.folder import RunError, load_settings, one_line
+from ..run.errors import UserError, one_line
+from ..run.folder import load_settings
 from ..run.settings import Settings
 from ..training.arms import stages_of
 from ..training.model import build_model
@@ -42,7 +43,7 @@ def load_trained_run(folder: Path, device: torch.device | str) -> TrainedRun:
     """Read `settings.yaml`, the last stage's weights and the scorer; nothing is executed.
 
     Raises:
-        RunError: a file is missing, damaged or of another network.
+        UserError: a file is missing, damaged or of another network.
     """
     settings = load_settings(folder)
     model = load_network(folder, device)
@@ -68,7 +69,7 @@ def load_network(folder: Path, device: torch.device | str) -> nn.Module:
 
 def _check_finished(path: Path) -> None:
     if not path.is_file():
-        raise RunError(
+        raise UserError(
             f"the run in {path.parent} is not finished, there is no {path.name}; run train again "
             "with the same command, it goes on where it stopped"
         )
@@ -78,11 +79,11 @@ def _load_scorer(path: Path, size: int, device: torch.device | str) -> Scorer:
     try:
         scorer = Scorer.load(path, device)
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged or not a run's scorer: {one_line(error)}") from error
+        raise UserError(f"{path} is damaged or not a run's scorer: {one_line(error)}") from error
     for part in scorer.parts:
         shape = tuple(scorer.normality.means[part].shape)
         if shape != (size, size):
-            raise RunError(
+            raise UserError(
                 f"{path} scores maps of {shape}, its settings say image_size {size}; it is of "
                 "another run"
             )

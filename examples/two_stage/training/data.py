@@ -11,8 +11,10 @@ from torch import Tensor
 from ..defects.sources import SourceBank, build_source_bank
 from ..pictures.category import MVTEC, PLAIN, Sample, categories_in, find_category
 from ..pictures.demo import NORMALS, write_demo_dataset
-from ..pictures.files import DataError, load_images, pictures_in
+from ..pictures.files import load_images, pictures_in
 from ..pictures.foreground import estimate_foreground
+from ..run.errors import UserError
+from ..run.run import Run
 from ..run.seeds import seeded
 from ..run.settings import Settings
 
@@ -33,6 +35,30 @@ class RunData:
     bank: SourceBank
     """What artificial defects are cut from."""
     test: tuple[Sample, ...]
+
+
+def prepare_data(run: Run, *, with_test: bool = True) -> RunData:
+    """The data of a run, and its folder: in an order in which faults leave none and delete none."""
+    settings = run.settings
+    if settings.data_root is None:
+        # The demo's pictures are written into the run's folder.
+        check_demo(settings)
+        run.make_folder()
+        data = load_data(run, with_test=with_test)
+    else:
+        data = load_data(run, with_test=with_test)
+        run.make_folder()
+    run.print(
+        f"{settings.category}, {settings.arm}: {len(data.train)} normal images to train on, "
+        f"{len(data.held_out)} held out, {len(data.test)} to test on; {run.folder}"
+    )
+    return data
+
+
+def load_data(run: Run, *, with_test: bool = True) -> RunData:
+    """The main process first: it writes the demo's pictures."""
+    with run.main_first():
+        return load_run_data(run.settings, run.folder, run.device, with_test=with_test)
 
 
 def load_run_data(
@@ -78,10 +104,10 @@ def load_run_data(
 
 
 def check_demo(settings: Settings) -> None:
-    """Raise a DataError for what would else fail once the demo's pictures are written."""
+    """Raise a UserError for what would else fail once the demo's pictures are written."""
     split_held_out(NORMALS, settings)
     if "categories" in settings.defect_sources:
-        raise DataError(
+        raise UserError(
             "the defect source categories needs other categories, and the demo has one alone; "
             "leave it out, or pass --data-root for your own"
         )
@@ -92,13 +118,13 @@ def normal_pictures(data_root: Path, category: str) -> list[Path]:
     """The normal pictures of a category, none of them opened: whoever reads one finds its faults.
 
     Raises:
-        DataError: the category has none.
+        UserError: the category has none.
     """
     folder = data_root / category
     folder /= (MVTEC if MVTEC.is_in(folder) else PLAIN).train
     paths = pictures_in(folder) if folder.is_dir() else []
     if not paths:
-        raise DataError(f"expected normal pictures, found none in {folder}")
+        raise UserError(f"expected normal pictures, found none in {folder}")
     return paths
 
 
@@ -115,7 +141,7 @@ def split_held_out(count: int, settings: Settings) -> tuple[Tensor, Tensor]:
     """Numbers of the images to train on and of those held out, drawn once from the seed."""
     held_out = max(2, round(count * settings.validation_share))
     if count - held_out < 2:
-        raise DataError(
+        raise UserError(
             f"expected at least 4 normal images in {settings.category}, got {count}: two or more "
             "are held out to choose thresholds on"
         )
@@ -128,7 +154,7 @@ def _other_categories(settings: Settings, data_root: Path) -> Tensor | None:
         return None
     others = [name for name in categories_in(data_root) if name != settings.category]
     if not others:
-        raise DataError(
+        raise UserError(
             f"the defect source categories needs other categories in {data_root}, there are none"
         )
     paths = [path for name in others for path in normal_pictures(data_root, name)]
@@ -141,7 +167,7 @@ def _textures(settings: Settings) -> Tensor | None:
     folder = settings.texture_folder
     paths = pictures_in(folder) if folder.is_dir() else []
     if not paths:
-        raise DataError(f"expected pictures to cut defects from, found none in {folder}")
+        raise UserError(f"expected pictures to cut defects from, found none in {folder}")
     return load_images(_spread_paths(paths), settings.image_size, settings.channels)
 
 

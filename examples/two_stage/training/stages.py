@@ -1,4 +1,4 @@
-"""The training of one run: its stages one after the other, each continued where it stopped."""
+"""The stages of one run's training, each continued where it stopped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -26,11 +26,14 @@ from ..run.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from ..run.folder import RunError, one_line, parse_json, save_json, write_atomically
+from ..run.errors import UserError, one_line
+from ..run.folder import parse_json, save_json, write_atomically
+from ..run.run import Run
 from ..run.settings import Settings
 from .arms import Stage, StageLoss, stages_of
 from .batch_norm import measure_batch_norm, share_batch_norm
 from .data import RunData
+from .model import Autoencoder, build_model, count_parameters
 from .patches import PatchStream, Share, clean_patches
 
 LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
@@ -60,54 +63,49 @@ class Progress:
 START = Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
 
 
-def build_accelerator(settings: Settings) -> Accelerator:
-    """The device, the precision and, where a launcher started several, the processes."""
-    # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
-    gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
-    return Accelerator(cpu=not gpu, mixed_precision=settings.mixed_precision)
+def new_model(run: Run) -> Autoencoder:
+    """The network before training, on every process the same."""
+    set_seed(run.settings.seed)
+    model = build_model(run.settings).to(run.device)
+    if run.processes.num_processes > 1:
+        share_batch_norm(model)
+    run.print(f"{count_parameters(model):,} parameters, {run.settings.skips} skips")
+    return model
 
 
-def leave_processes() -> None:
-    """End the group of processes that a launcher started, if there is one."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def train(
-    model: nn.Module, data: RunData, settings: Settings, folder: Path, accelerator: Accelerator
-) -> None:
-    """Train `model` in place and leave `stage_1.safetensors`, ... and their logs in `folder`.
+def train_stage(number: int, stage: Stage, model: nn.Module, data: RunData, run: Run) -> None:
+    """Train `model` in place and leave `stage_1.safetensors`, ... and its log in the run's folder.
 
     A stage that is there already is loaded, one that was interrupted goes on from its last
     checkpoint; on a CPU both give the bits of an uninterrupted run.
     """
-    if accelerator.num_processes > 1:
-        share_batch_norm(model)
-    stages = stages_of(settings)
-    for number, stage in enumerate(stages, start=1):
-        path = folder / f"stage_{number}.safetensors"
-        facts = describe_training(settings, stages[:number])
-        if path.exists():
-            _load_finished_stage(model, path, facts)
-            continue
-        log, seconds = _train_stage(number, stage, model, data, settings, folder, accelerator)
-        measure_batch_norm(model, clean_patches(data.train, settings))
-        if accelerator.is_main_process:
-            _write_log(log, folder / f"stage_{number}.csv")
-            _record_seconds(folder, number, seconds)
+    stages = stages_of(run.settings)
+    path = run.folder / f"stage_{number}.safetensors"
+    facts = describe_training(run.settings, stages[:number])
+    if number == 1 and run.first_stage is not None:
+        adopt_stage(number, run.first_stage, run)
+    if path.exists():
+        _load_finished_stage(model, path, facts)
+    else:
+        log, seconds = _train(number, stage, model, data, run)
+        measure_batch_norm(model, clean_patches(data.train, run.settings))
+        if run.is_main:
+            _write_log(log, run.folder / f"stage_{number}.csv")
+            _record_seconds(run.folder, number, seconds)
             save_weights(model, path, facts)
-            remove_checkpoints(folder)
-        accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        logs = [folder / f"stage_{number}.csv" for number in range(1, len(stages) + 1)]
-        _join_logs(logs, folder / "training_log.csv")
+            remove_checkpoints(run.folder)
+        run.together()
+    if run.is_main and number == len(stages):
+        logs = [run.folder / f"stage_{number}.csv" for number in range(1, len(stages) + 1)]
+        _join_logs(logs, run.folder / "training_log.csv")
 
 
-def adopt_stage(number: int, source: Path, folder: Path) -> None:
+def adopt_stage(number: int, source: Path, run: Run) -> None:
     """Copy a finished stage of another run, whose weights must then fit `describe_training`."""
     for name in (f"stage_{number}.csv", f"stage_{number}.safetensors"):
-        if not (folder / name).exists():
-            write_atomically(folder / name, (source / name).read_bytes())
+        if run.is_main and not (run.folder / name).exists():
+            write_atomically(run.folder / name, (source / name).read_bytes())
+    run.together()
 
 
 def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
@@ -124,25 +122,20 @@ def learning_rate(base: float, step: int, steps: int) -> float:
     return base * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _train_stage(
-    number: int,
-    stage: Stage,
-    model: nn.Module,
-    data: RunData,
-    settings: Settings,
-    folder: Path,
-    accelerator: Accelerator,
+def _train(
+    number: int, stage: Stage, model: nn.Module, data: RunData, run: Run
 ) -> tuple[Tensor, float]:
     """Returns the log, steps x LOG_COLUMNS, and how many seconds the steps took."""
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    settings, processes = run.settings, run.processes
+    share = Share(processes.process_index, processes.num_processes)
     foregrounds = data.foregrounds if settings.defects_on_foreground() else None
     patches = PatchStream(
         data.train, stage, number, settings, bank=data.bank, foregrounds=foregrounds, share=share
     )
-    loss = StageLoss(stage, patches.steps_per_epoch).to(accelerator.device)
+    loss = StageLoss(stage, patches.steps_per_epoch).to(run.device)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
     total = stage.epochs * patches.steps_per_epoch
-    progress = _continue_from_checkpoint(number, model, optimiser, total, folder, accelerator)
+    progress = _continue_from_checkpoint(number, model, optimiser, total, run)
     first, log, before = progress.steps, progress.log, progress.seconds
     started = time.perf_counter()
     for _ in range(first % patches.steps_per_epoch):
@@ -150,13 +143,13 @@ def _train_stage(
 
     # The network may be wrapped; `model` keeps the parameters and their plain names.
     network = torch.compile(model) if settings.compile else model
-    network, optimiser = accelerator.prepare(network, optimiser)
+    network, optimiser = processes.prepare(network, optimiser)
     network.train()
     bar = tqdm(
         total=total,
         initial=first,
         desc=f"stage {number}",
-        disable=not accelerator.is_main_process,
+        disable=not run.is_main,
     )
     recent: list[Tensor] = []
     for step in range(first, total):
@@ -168,29 +161,28 @@ def _train_stage(
         inputs, targets = patches.batch(step)
         value = loss(network(inputs), targets)
         optimiser.zero_grad()
-        accelerator.backward(value)
+        processes.backward(value)
         optimiser.step()
         # Kept as a tensor: reading the value now would make a GPU wait for it at every step.
         recent.append(torch.stack((value.detach().float(), loss.schedule.sigma.float())))
         loss.schedule.step()
         bar.update()
         if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == total:
-            log = torch.cat((log, _log_rows(number, step + 1, patches, recent, accelerator)))
+            log = torch.cat((log, _log_rows(number, step + 1, patches, recent, processes)))
             recent.clear()
             bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1, 3]:.4f}", sigma=f"{log[-1, 4]:.2f}")
-            if accelerator.is_main_process:
+            if run.is_main:
                 seconds = before + time.perf_counter() - started
-                progress = Progress(step + 1, log, seconds)
-                _save_progress(number, progress, model, optimiser, folder, accelerator)
+                _save_progress(number, Progress(step + 1, log, seconds), model, optimiser, run)
     bar.close()
     return log, before + time.perf_counter() - started
 
 
 def _log_rows(
-    number: int, done: int, patches: PatchStream, recent: list[Tensor], accelerator: Accelerator
+    number: int, done: int, patches: PatchStream, recent: list[Tensor], processes: Accelerator
 ) -> Tensor:
     """Rows of the last steps; the loss is the mean over all processes."""
-    values = accelerator.reduce(torch.stack(recent), reduction="mean").double().cpu()
+    values = processes.reduce(torch.stack(recent), reduction="mean").double().cpu()
     steps = torch.arange(done - len(recent), done, dtype=torch.float64)
     epochs = steps.div(patches.steps_per_epoch, rounding_mode="floor")
     stage = torch.full_like(steps, number)
@@ -198,35 +190,25 @@ def _log_rows(
 
 
 def _save_progress(
-    number: int,
-    progress: Progress,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    folder: Path,
-    accelerator: Accelerator,
+    number: int, progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, run: Run
 ) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= flatten_optimiser(optimiser)
-    scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
+    scaler = run.processes.scaler
     facts = {
         "stage": number,
         "steps": progress.steps,
         "seconds": progress.seconds,
-        "scaler": scaler,
+        "scaler": {} if scaler is None else scaler.state_dict(),
     }
-    save_checkpoint(folder, tensors | {"log": progress.log}, facts)
+    save_checkpoint(run.folder, tensors | {"log": progress.log}, facts)
 
 
 def _continue_from_checkpoint(
-    number: int,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    total: int,
-    folder: Path,
-    accelerator: Accelerator,
+    number: int, model: nn.Module, optimiser: torch.optim.Optimizer, total: int, run: Run
 ) -> Progress:
     """What the newest checkpoint of this stage says; the model and the optimiser are filled."""
-    found = load_checkpoint(folder)
+    found = load_checkpoint(run.folder)
     if found is None:
         return START
     tensors, facts = found
@@ -236,17 +218,17 @@ def _continue_from_checkpoint(
             return START
         model.load_state_dict(named_below("model.", tensors))
         restore_optimiser(optimiser, tensors)
-        if accelerator.scaler is not None:
-            accelerator.scaler.load_state_dict(facts["scaler"])
+        if run.processes.scaler is not None:
+            run.processes.scaler.load_state_dict(facts["scaler"])
         progress = Progress(facts["steps"], tensors["log"], float(facts["seconds"]))
         if progress.log.shape != (progress.steps, len(LOG_COLUMNS)) or progress.steps > total:
             raise ValueError(
                 f"{progress.steps} steps of {total}, and a log of {progress.log.shape}"
             )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise RunError(
-            f"the checkpoint in {folder} is not of this run ({one_line(error)}); start again with "
-            "--overwrite"
+        raise UserError(
+            f"the checkpoint in {run.folder} is not of this run ({one_line(error)}); start again "
+            "with --overwrite"
         ) from error
     return progress
 
@@ -254,7 +236,7 @@ def _continue_from_checkpoint(
 def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
     _, facts = read_tensors(path)
     if facts != expected:
-        raise RunError(
+        raise UserError(
             f"{path} was trained with other settings than this run's; start again with --overwrite"
         )
     load_weights(model, path)
