@@ -31,8 +31,8 @@ from two_stage.run.cpu_memory import keep_freed_memory
 from two_stage.scoring.metrics import pixel_metrics, reconstruction_quality
 from two_stage.scoring.pixel_counts import PixelCounts
 from two_stage.scoring.residuals import residual_maps
-from two_stage.training.arms import WithL1
 from two_stage.training.batch_norm import measure_batch_norm
+from two_stage.training.losses import WithL1
 from two_stage.training.model import Autoencoder
 from two_stage.training.stages import learning_rate
 

@@ -6,8 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from examples.two_stage.report.paper import TABLE_1, TABLE_2
-from examples.two_stage.report.tables import ARMS, MEASURES
+from examples.two_stage.report.paper import TABLE_1
+from examples.two_stage.report.tables import MEASURES
+from examples.two_stage.run import arms
+
+ARMS = {name: arm.title for name, arm in arms.ARMS.items()}
+TABLE_2 = {name: arm.table_2 for name, arm in arms.ARMS.items() if arm.table_2}
 
 # In this page's order.
 METRICS = {name: MEASURES[name] for name in ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")}

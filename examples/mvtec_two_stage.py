@@ -23,8 +23,8 @@ from two_stage.run.run import leave_processes, open_run
 from two_stage.run.settings import Settings
 from two_stage.scoring.evaluation import score_test_images
 from two_stage.scoring.selection import choose
-from two_stage.training.arms import stages_of
 from two_stage.training.data import prepare_data
+from two_stage.training.losses import stages_of
 from two_stage.training.stages import new_model, train_stage
 
 

@@ -13,7 +13,7 @@ from skimage.draw import polygon2mask
 from torch import Tensor
 from two_stage.defects.adga import (
     DefectRanges,
-    Defects,
+    Drawn,
     _blur,
     _inside,
     _sample,
@@ -23,7 +23,7 @@ from two_stage.defects.adga import (
     random_polygons,
 )
 from two_stage.defects.sources import SourceBank, build_source_bank, noise_images
-from two_stage.run.settings import Settings
+from two_stage.run.groups import Defects
 
 PLAIN = DefectRanges(
     count=(1, 1), opacity=(1.0, 1.0), brightness=0.0, contrast=0.0, colour=0.0, side=(0.3, 0.4)
@@ -31,7 +31,7 @@ PLAIN = DefectRanges(
 BLACK, WHITE = torch.zeros(1, 1, 96, 96), torch.full((1, 1, 96, 96), 255, dtype=torch.uint8)
 
 
-def draw(batch: int, seed: int = 0, probability: float = 1.0, **changes: object) -> Defects:
+def draw(batch: int, seed: int = 0, probability: float = 1.0, **changes: object) -> Drawn:
     ranges = dataclasses.replace(PLAIN, **changes)
     return draw_defects(batch, ranges, generator(seed), probability=probability)
 
@@ -252,7 +252,7 @@ def test_defects_keep_to_the_foreground(targets: Tensor, bank: SourceBank) -> No
 
 
 def test_ranges_come_from_the_settings() -> None:
-    settings = Settings(
+    settings = Defects(
         defect_count=(2, 3), defect_side=(0.1, 0.2), defect_opacity=(0.3, 0.4),
         defect_feather=(1.0, 1.5),
     )  # fmt: skip
@@ -264,9 +264,9 @@ def test_ranges_come_from_the_settings() -> None:
 def test_the_bank_holds_the_sources_in_the_order_of_the_settings() -> None:
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=generator())
     others = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
-    settings = Settings(defect_sources=("noise", "same", "categories"))
+    kinds = ("noise", "same", "categories")
     bank = build_source_bank(
-        settings, images, other_categories=others, textures=None, generator=generator()
+        kinds, images, other_categories=others, textures=None, generator=generator()
     )
     assert bank.own == 1
     assert bank.groups == (range(32), range(32, 36), range(36, 39))
@@ -278,11 +278,14 @@ def test_the_bank_holds_the_sources_in_the_order_of_the_settings() -> None:
 
 def test_a_source_without_pictures_is_an_error() -> None:
     images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
-    settings = Settings(defect_sources=("categories",))
     for others, message in ((None, "got none"), (images[:, :1], r"got torch.uint8 \(1, 32, 32\)")):
         with pytest.raises(ValueError, match=message):
             build_source_bank(
-                settings, images, other_categories=others, textures=None, generator=generator()
+                ("categories",),
+                images,
+                other_categories=others,
+                textures=None,
+                generator=generator(),
             )
 
 

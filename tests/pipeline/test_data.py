@@ -11,6 +11,7 @@ from PIL import Image
 from two_stage.pictures.files import load_images, pictures_in
 from two_stage.pictures.foreground import estimate_foreground
 from two_stage.run.errors import UserError
+from two_stage.run.groups import Data
 from two_stage.run.settings import Settings
 from two_stage.training.data import load_run_data, normal_pictures, split_held_out
 
@@ -40,13 +41,13 @@ def root(tmp_path: Path) -> Path:
 def settings_for(root: Path, **changes: object) -> Settings:
     values = {"data_root": root, "category": "cup", "channels": 1}
     sizes = {"image_size": 64, "patch_size": 32, "test_stride": 16, "validation_share": 0.3}
-    return Settings(**{**values, **sizes, **changes})  # type: ignore[arg-type]
+    return Settings.of(**{**values, **sizes, **changes})  # type: ignore[arg-type]
 
 
 def test_normals_are_split_once_and_foregrounds_with_them(root: Path) -> None:
     settings = settings_for(root, foreground_only=True)
     data = load_run_data(settings, root / "run")
-    train, held_out = split_held_out(10, settings)
+    train, held_out = split_held_out(10, settings.data, seed=0)
     assert sorted([*train.tolist(), *held_out.tolist()]) == list(range(10))
     assert len(held_out) == 3
     images = load_images(pictures_in(root / "cup/train/good"), 64, 1)
@@ -58,15 +59,15 @@ def test_normals_are_split_once_and_foregrounds_with_them(root: Path) -> None:
         expected = [estimate_foreground(image.float() / 255) for image in part]
         assert torch.equal(foregrounds, torch.stack(expected))
     assert [sample.name for sample in data.test] == ["bent_000", "bent_001"]
-    other = split_held_out(10, settings_for(root, seed=1))[1]
+    other = split_held_out(10, settings.data, seed=1)[1]
     assert not torch.equal(held_out, other)
 
 
 def test_too_few_normals_are_an_error() -> None:
-    settings = Settings(category="cup")
-    assert [len(part) for part in split_held_out(4, settings)] == [2, 2]
+    data = Data(category="cup")
+    assert [len(part) for part in split_held_out(4, data, seed=0)] == [2, 2]
     with pytest.raises(UserError, match="at least 4 normal images in cup, got 3"):
-        split_held_out(3, settings)
+        split_held_out(3, data, seed=0)
 
 
 @pytest.mark.parametrize("name", ["cup/test/bent/001.png", "cup/ground_truth/bent/001.png"])

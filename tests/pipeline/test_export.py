@@ -75,7 +75,8 @@ def test_the_graph_equals_eager_for_every_kind_of_run(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
     run = load_trained_run(write_run(tmp_path / "run", **options), "cpu")
-    shape = (2, run.settings.channels, run.settings.image_size, run.settings.image_size)
+    data = run.settings.data
+    shape = (2, data.channels, data.image_size, data.image_size)
     batch = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         outputs = ReconstructionAndMap(run)(batch)
@@ -183,7 +184,7 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
     folder = write_run(tmp_path / "run", data_root=data, category="cup", validation_share=0.2)
     run = load_trained_run(folder, "cpu")
     pictures, origin = export.pictures_to_check(run, folder)
-    _, held_out = split_held_out(12, run.settings)
+    _, held_out = split_held_out(12, run.settings.data, run.settings.training.seed)
     expected = [load_image(data / f"cup/train/good/{n:02d}.png", 72, 3) for n in held_out.tolist()]
     assert len(held_out) == 2
     assert origin == "held-out normal pictures and a negative"

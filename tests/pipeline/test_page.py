@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import html
 import json
 import re
@@ -22,7 +21,7 @@ from two_stage.run.settings import PRESETS
 def write_run(folder: Path, metrics: dict[str, Any]) -> Path:
     """The files of a finished run; the pictures are the smallest ones possible."""
     folder.mkdir()
-    settings = dataclasses.replace(PRESETS["quick"], seed=3).to_dict()
+    settings = PRESETS["quick"].changed(seed=3).to_dict()
     settings["category"] = metrics["category"]
     values = {"settings": settings, "versions": {"torch": "2.15.0"}}
     (folder / "settings.yaml").write_text(yaml.safe_dump(values))
@@ -168,9 +167,11 @@ def test_missing_metrics_are_named(tmp_path: Path) -> None:
 
 
 def test_repeat_command_names_what_differs_from_the_preset() -> None:
-    settings = dataclasses.replace(
-        PRESETS["paper"], data_root=Path("my data"), defect_count=(2, 3), compile=True, seed=4
-    ).to_dict()
+    settings = (
+        PRESETS["paper"]
+        .changed(data_root=Path("my data"), defect_count=(2, 3), compile=True, seed=4)
+        .to_dict()
+    )
     assert repeat_command(settings) == (
         "python examples/mvtec_two_stage.py train --preset paper --data-root 'my data' --seed 4 "
         "--defect-count 2 3 --compile"

@@ -203,7 +203,7 @@ CHECKPOINTS: dict[str, tuple[dict[str, object], Tensors]] = {
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_a_checkpoint_of_a_stranger(kind: str, tmp_path: Path) -> None:
     facts, tensors = CHECKPOINTS[kind]
-    weights = build_model(TRAINED).state_dict()
+    weights = build_model(TRAINED.data.channels, TRAINED.network).state_dict()
     own = {f"model.{name}": value for name, value in weights.items()}
     save_checkpoint(tmp_path, own | tensors, facts)
     with pytest.raises(UserError, match=r"is not of this run \(.*; start again with") as caught:

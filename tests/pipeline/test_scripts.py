@@ -19,12 +19,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny_run import TINY
 from two_stage.commands import ablate, evaluate, predict, train, tune
-from two_stage.pictures.category import find_category
 from two_stage.pictures.demo import PAINTERS, write_demo_dataset
-from two_stage.pictures.files import load_image, load_mask
 
 REPOSITORY = Path(__file__).parents[2]
-DATA_VARIABLE = "AW_SSIM_TEST_DATA"
 
 
 def run_script(name: str, *arguments: str, expect: int = 0, launcher: tuple[str, ...] = ()) -> str:
@@ -168,11 +165,6 @@ def test_faulty_data_ends_in_one_line_before_training(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "stage_1.safetensors").exists()
 
 
-def test_an_unknown_command_names_those_there() -> None:
-    errors = run_script("mvtec_two_stage.py", "trian", expect=1)
-    assert "train, evaluate, predict, export, ablate, tune; got 'trian'" in errors
-
-
 def test_evaluate_scores_a_run_anew_and_leaves_it_alone(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -262,31 +254,6 @@ def test_tuning_ranks_its_candidates_without_test_images(
     assert rows[0]["mean"] >= rows[1]["mean"]
     best = " ".join(f"{weight:g}" for weight in rows[0]["weights"])
     assert f"--weights {best}" in capsys.readouterr().out
-
-
-def real_data() -> Path:
-    folder = Path(os.environ.get(DATA_VARIABLE, ""))
-    if not os.environ.get(DATA_VARIABLE) or not folder.is_dir():
-        pytest.skip(
-            f"set {DATA_VARIABLE} to a folder of categories in the MVTec AD layout (one has "
-            "<category>/train/good) to run this test"
-        )
-    return folder
-
-
-def test_real_data_is_read_and_each_mask_marks_a_part_of_its_image() -> None:
-    root = real_data()
-    categories = sorted(path.parent.parent.name for path in root.glob("*/train/good"))
-    assert categories, f"no category in {root}"
-    for category in categories:
-        files = find_category(root, category)
-        assert 0 <= load_image(files.train[0], 64, 3).min() < 1
-        pairs = [sample for sample in files.test if sample.mask_path is not None]
-        for sample in pairs[:: max(1, len(pairs) // 10)]:
-            assert sample.image_path.stem in sample.mask_path.stem
-            assert sample.mask_path.parent.name == sample.image_path.parent.name
-            share = load_mask(sample.mask_path, 256).float().mean()
-            assert 0 < share < 0.9, sample.mask_path
 
 
 def test_the_quickstart_learns_and_writes_its_picture(tmp_path: Path) -> None:

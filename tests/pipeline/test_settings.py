@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from two_stage.run.folder import (
     versions,
 )
 from two_stage.run.settings import PRESETS, Settings
-from two_stage.training.arms import stages_of
+from two_stage.training.losses import stages_of
 
 from aw_ssim import AWSSIMLoss, category_weights
 
@@ -35,14 +34,14 @@ def test_presets_move_the_defaults_and_arguments_win() -> None:
     assert read_settings(["--preset", "paper"]) == PRESETS["paper"]
     assert read_settings(["--data-root", "data"]).preset == "quick"
     changed = read_settings(["--preset", "paper", "--width", "8", "--weights", "1", "0", "2"])
-    assert changed.width == 8
-    assert changed.weights == (1.0, 0.0, 2.0)
-    assert changed.image_size == PRESETS["paper"].image_size
+    assert changed.network.width == 8
+    assert changed.stages.weights == (1.0, 0.0, 2.0)
+    assert changed.data == PRESETS["paper"].data
 
 
 def test_the_paper_preset_has_the_paper_s_sizes() -> None:
     paper = PRESETS["paper"]
-    assert (paper.image_size, paper.patch_size) == (512, 128)
+    assert (paper.data.image_size, paper.training.patch_size) == (512, 128)
     assert sum(stage.epochs for stage in stages_of(paper)) == 25
 
 
@@ -65,19 +64,19 @@ def test_the_paper_preset_has_the_paper_s_sizes() -> None:
 )
 def test_impossible_settings_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Settings(**change)
+        Settings.of(**change)
 
 
 @pytest.mark.parametrize("category", ["pill", "carpet", "brick"])
 def test_weights_default_to_the_category_s(category: str) -> None:
-    loss = AWSSIMLoss(Settings(category=category).loss_weights())
+    loss = AWSSIMLoss(Settings.of(category=category).loss_weights())
     expected = (1 / 3,) * 3 if category == "brick" else category_weights(category)
     assert tuple(loss.weights) == pytest.approx(expected)
-    assert Settings(category=category, weights=(1, 2, 3)).loss_weights() == (1, 2, 3)
+    assert Settings.of(category=category, weights=(1, 2, 3)).loss_weights() == (1, 2, 3)
 
 
 def test_settings_survive_yaml_with_versions_beside_them(tmp_path: Path) -> None:
-    settings = Settings(
+    settings = Settings.of(
         data_root=Path("data"),
         weights=(1.0, 2.0, 3.0),
         seed=7,
@@ -100,28 +99,31 @@ def test_the_same_settings_find_their_folder_again(
     (tmp_path / "runs/brick-demo-001/checkpoint").write_text("progress")
     assert open_run_folder(settings) == Path("runs/brick-demo-001")
     assert (tmp_path / "runs/brick-demo-001/checkpoint").read_text() == "progress"
-    assert open_run_folder(replace(settings, seed=1)) == Path("runs/brick-demo-002")
+    assert open_run_folder(settings.changed(seed=1)) == Path("runs/brick-demo-002")
     assert open_run_folder(settings) == Path("runs/brick-demo-001")
 
 
 def test_a_run_never_overwrites_another(tmp_path: Path) -> None:
     used = tmp_path / "mine"
-    settings = Settings(run_folder=used)
+    settings = Settings.of(run_folder=used)
     open_run_folder(settings)
     (used / "result").touch()
     with pytest.raises(UserError, match=r"other settings \(seed 0 -> 1, width 16 -> 8\)"):
-        open_run_folder(replace(settings, seed=1, width=8))
-    open_run_folder(replace(settings, seed=1, overwrite=True))
+        open_run_folder(settings.changed(seed=1, width=8))
+    open_run_folder(settings.changed(seed=1, overwrite=True))
     assert [path.name for path in used.iterdir()] == ["settings.yaml"]
     with pytest.raises(UserError, match=r"got the file .*settings.yaml"):
-        open_run_folder(replace(settings, run_folder=used / "settings.yaml"))
+        open_run_folder(settings.changed(run_folder=used / "settings.yaml"))
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_folder_that_is_no_run_s_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"no run's|the folder of a run"):
-        open_run_folder(Settings(run_folder=tmp_path, overwrite=overwrite))
+    with pytest.raises(
+        UserError,
+        match=r"not the folder of a run: it holds other files|expected the folder of a run",
+    ):
+        open_run_folder(Settings.of(run_folder=tmp_path, overwrite=overwrite))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -158,14 +160,14 @@ def test_json_is_strict_and_a_failed_write_keeps_the_older_file(tmp_path: Path) 
 
 
 def test_several_categories_have_a_folder_each(tmp_path: Path) -> None:
-    both = by_category(Settings(category="brick,gravel", run_folder=tmp_path))
-    assert [(s.category, s.run_folder) for s in both] == [
+    both = by_category(Settings.of(category="brick,gravel", run_folder=tmp_path))
+    assert [(s.data.category, s.running.run_folder) for s in both] == [
         ("brick", tmp_path / "brick"),
         ("gravel", tmp_path / "gravel"),
     ]
-    every = by_category(Settings(category="all"))
-    assert [(s.category, s.run_folder) for s in every] == [
+    every = by_category(Settings.of(category="all"))
+    assert [(s.data.category, s.running.run_folder) for s in every] == [
         ("brick", None), ("grass", None), ("gravel", None),
     ]  # fmt: skip
     with pytest.raises(UserError, match="brick, grass, gravel, got 'marble'"):
-        by_category(Settings(category="marble"))
+        by_category(Settings.of(category="marble"))

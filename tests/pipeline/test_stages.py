@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from two_stage.run.checkpoint import CURRENT, PREVIOUS
 from two_stage.run.errors import UserError
 from two_stage.run.run import leave_processes
+from two_stage.run.settings import Settings
 from two_stage.training.batch_norm import measure_batch_norm
+from two_stage.training.losses import stages_of
 from two_stage.training.patches import PatchStream
 from two_stage.training.stages import (
+    describe_training,
     learning_rate,
     training_seconds,
 )
@@ -69,7 +72,7 @@ def assert_same_weights_and_log(folder: Path, other: Path) -> None:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, arm="fixed-sigma", stage_1_epochs=20, stage_2_epochs=20)
+    settings = SETTINGS.changed(arm="fixed-sigma", stage_1_epochs=20, stage_2_epochs=20)
     train_in(tmp_path, settings)
     for stage in ("1", "2"):
         losses = [float(row["loss"]) for row in read_log(tmp_path) if row["stage"] == stage]
@@ -130,7 +133,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 def test_interrupted_twice_and_with_the_newest_checkpoint_cut_short(
     whole: Path, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, checkpoint_steps=2)
+    settings = SETTINGS.changed(checkpoint_steps=2)
     for step in (3, 7):
         with pytest.MonkeyPatch.context() as patch:
             stop_before(step, 2, patch, raise_stopped)
@@ -162,9 +165,33 @@ def test_two_processes_train_like_one(whole: Path, tmp_path: Path) -> None:
     assert float(together[0]["loss"]) == pytest.approx(float(alone[0]["loss"]), rel=1e-4)
 
 
+# The facts of a weights file of version 0.1, before the settings had groups.
+STORED = (
+    '{"stages": [{"epochs": 2, "structural": "aw-ssim", "partner": "none", "mix": 1.0, "weights": '
+    '[1.0, 2.0, 3.0], "sigma": [0.5, 2.5], "noise": 0.05, "defect_probability": 0.0}, {"epochs": '
+    '1, "structural": "aw-ssim", "partner": "lpips", "mix": 0.8, "weights": [1.0, 2.0, 3.0], '
+    '"sigma": [0.5, 2.5], "noise": 0.0, "defect_probability": 0.5}], "settings": {"data_root": '
+    '"../data", "category": "pill", "seed": 0, "image_size": 96, "patch_size": 32, "channels": 3, '
+    '"validation_share": 0.1, "width": 4, "latent_channels": 64, "skips": "all", "patches": '
+    '"grid", "crops_per_image": 2, "flips": "both", "batch_size": 4, "learning_rate": 0.001, '
+    '"defect_count": [1, 4], "defect_side": [0.03, 0.4], "defect_opacity": [0.5, 1.0], '
+    '"defect_feather": [0.5, 2.0], "defect_sources": ["same", "noise", "categories"], '
+    '"texture_folder": null, "foreground_only": null, "mixed_precision": "no", "compile": false}}'
+)
+
+
+def test_runs_of_earlier_versions_can_be_continued() -> None:
+    settings = Settings.from_dict(
+        json.loads(STORED)["settings"]
+        | {"preset": "quick", "stage_1_epochs": 2, "stage_2_epochs": 1, "weights": [1.0, 2.0, 3.0]}
+        | {"test_stride": 16, "run_folder": "pill", "checkpoint_steps": 3}
+    )
+    assert json.dumps(describe_training(settings, stages_of(settings))) == STORED
+
+
 def test_weights_of_other_settings_are_refused(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"stage_1\.safetensors was trained with other settings"):
-        train_in(tmp_path, replace(SETTINGS, learning_rate=1e-4), first_stage=whole)
+        train_in(tmp_path, SETTINGS.changed(learning_rate=1e-4), first_stage=whole)
 
 
 def test_a_stage_of_another_run_is_shared(whole: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def test_a_file_is_written_beside_a_link_and_not_through_it(
 def test_a_run_does_not_go_on_in_a_folder_with_links(
     name: str, outside: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(run_folder=tmp_path / "run")
+    settings = Settings.of(run_folder=tmp_path / "run")
     make_run_folder(settings, find_run_folder(settings))
     link = tmp_path / "run" / name
     link.parent.mkdir(exist_ok=True)
@@ -56,7 +55,7 @@ def test_a_run_does_not_go_on_in_a_folder_with_links(
     with pytest.raises(UserError, match=rf"got the link .*{name} to .*outside; remove it, or name"):
         find_run_folder(settings)
     # To delete a run is to delete its links, not what they lead to.
-    again = replace(settings, overwrite=True)
+    again = settings.changed(overwrite=True)
     make_run_folder(again, find_run_folder(again))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["settings.yaml"]
     assert_untouched(outside)
@@ -67,7 +66,7 @@ def test_a_run_s_folder_may_itself_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     for overwrite in (False, False, True):
-        settings = Settings(run_folder=tmp_path / "run", overwrite=overwrite)
+        settings = Settings.of(run_folder=tmp_path / "run", overwrite=overwrite)
         make_run_folder(settings, find_run_folder(settings))
     assert (tmp_path / "run").is_symlink()
     assert [path.name for path in (tmp_path / "disk").iterdir()] == ["settings.yaml"]
@@ -122,7 +121,7 @@ def test_faulty_data_leaves_no_folder_behind(
 
 def test_faulty_data_deletes_no_earlier_run(faulty: tuple[str, ...], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    settings = Settings(run_folder=run)
+    settings = Settings.of(run_folder=run)
     make_run_folder(settings, find_run_folder(settings))
     (run / "stage_1.safetensors").write_bytes(b"hours of training")
     with pytest.raises(UserError, match=r"001\.png is not a picture"):

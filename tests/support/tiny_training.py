@@ -9,12 +9,12 @@ from accelerate import Accelerator
 from two_stage.defects.sources import SourceBank
 from two_stage.run.run import Run
 from two_stage.run.settings import Settings
-from two_stage.training.arms import stages_of
 from two_stage.training.data import RunData
+from two_stage.training.losses import stages_of
 from two_stage.training.model import Autoencoder
 from two_stage.training.stages import new_model, train_stage
 
-SETTINGS = Settings(
+SETTINGS = Settings.of(
     image_size=64,
     patch_size=32,
     test_stride=16,

@@ -32,15 +32,22 @@ def each_category(
     """
     read = parse(options, command, arguments, options(settings=preset_of(arguments)))
     for settings in by_category(read.settings):
-        default = Path(f"runs/{folder}-{settings.category}-{settings.preset}")
-        yield dataclasses.replace(read, settings=settings), settings.run_folder or default
+        default = Path(f"runs/{folder}-{settings.data.category}-{settings.preset}")
+        yield dataclasses.replace(read, settings=settings), settings.running.run_folder or default
 
 
 def parse(
     options: type[Options], command: str, arguments: Sequence[str], default: Options | None = None
 ) -> Options:
     """A command's options, with its own name in its help."""
-    return tyro.cli(options, prog=f"mvtec_two_stage.py {command}", args=arguments, default=default)
+    # The names of the groups are no part of the options' names.
+    return tyro.cli(
+        options,
+        prog=f"mvtec_two_stage.py {command}",
+        args=arguments,
+        default=default,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
 
 
 def preset_of(arguments: Sequence[str]) -> Settings:
@@ -54,24 +61,22 @@ def preset_of(arguments: Sequence[str]) -> Settings:
 
 def by_category(settings: Settings) -> list[Settings]:
     """One copy of the settings for each category, with a folder of its own if there are more."""
-    if settings.data_root is not None:
-        categories = parse_categories(settings.category, settings.data_root)
-    elif settings.category == "all":
+    data, parent = settings.data, settings.running.run_folder
+    if data.data_root is not None:
+        categories = parse_categories(data.category, data.data_root)
+    elif data.category == "all":
         categories = list(TEXTURES)
     else:
-        categories = settings.category.split(",")
+        categories = data.category.split(",")
     for category in categories:
-        if settings.data_root is None and category not in TEXTURES:
+        if data.data_root is None and category not in TEXTURES:
             raise UserError(
                 f"the demo has the categories {', '.join(TEXTURES)}, got {category!r}; pass "
                 "--data-root for your own"
             )
     if len(categories) == 1:
-        return [dataclasses.replace(settings, category=categories[0])]
-    parent = settings.run_folder
+        return [settings.changed(category=categories[0])]
     return [
-        dataclasses.replace(
-            settings, category=name, run_folder=None if parent is None else parent / name
-        )
+        settings.changed(category=name, run_folder=None if parent is None else parent / name)
         for name in categories
     ]

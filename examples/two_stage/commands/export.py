@@ -18,9 +18,10 @@ from torch import Tensor
 from ..pictures.files import load_image
 from ..run.errors import UserError
 from ..run.folder import refuse_links, save_json, versions
+from ..run.groups import Data
 from ..scoring.exported_graph import INPUT, OPSET, OUTPUTS, export_program, save_onnx
 from ..scoring.trained_run import TrainedRun, load_trained_run
-from ..training.data import demo_root, normal_pictures, split_held_out
+from ..training.data import data_root_of, normal_pictures, split_held_out
 from .command_line import parse
 
 FILES = {"torch": "model.pt2", "onnx": "model.onnx"}
@@ -117,17 +118,17 @@ def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
     Held-out normal pictures where the run's data is at hand, blurred noise otherwise; and the
     negative of the first, so that maps far above the threshold are compared too.
     """
-    settings = run.settings
-    size, channels = settings.image_size, settings.channels
-    data_root = settings.data_root or demo_root(folder)
-    if (data_root / settings.category).is_dir():
-        files = normal_pictures(data_root, settings.category)
-        _, held_out = split_held_out(len(files), settings)
+    data, seed = run.settings.data, run.settings.training.seed
+    size, channels = data.image_size, data.channels
+    data_root = data_root_of(data, folder)
+    if (data_root / data.category).is_dir():
+        files = normal_pictures(data_root, data.category)
+        _, held_out = split_held_out(len(files), data, seed)
         chosen = [files[number] for number in held_out[:CHECKED_PICTURES].tolist()]
         pictures = torch.stack([load_image(path, size, channels) for path in chosen])
         origin = "held-out normal pictures"
     else:
-        generator = torch.Generator().manual_seed(settings.seed)
+        generator = torch.Generator().manual_seed(seed)
         noise = torch.rand(CHECKED_PICTURES, channels, size, size, generator=generator)
         pictures = torch.from_numpy(gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
         origin = "blurred noise"
@@ -176,20 +177,33 @@ def metadata(
     run: TrainedRun, folder: Path, differences: dict[str, dict[str, float]], origin: str
 ) -> dict[str, Any]:
     """All that a program needs beside the file, and where the file comes from."""
-    settings, scorer = run.settings, run.scorer
-    size, channels = settings.image_size, settings.channels
     packages = ONNX_PACKAGES if "onnx" in differences else ()
-    pixels = ["batch", channels, size, size]
-    colour = "RGB" if channels == 3 else "grey"
     return {
         "files": {name: FILES[name] for name in differences},
+        **_interface(run.settings.data),
+        **_origin(run, folder),
+        "check": {
+            "pictures": origin,
+            "largest_difference_from_eager": differences,
+            "tolerance": tolerances(run.scorer.pixel_threshold),
+        },
+        "onnx_opset": OPSET if "onnx" in differences else None,
+        "versions": versions() | {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _interface(data: Data) -> dict[str, Any]:
+    """What goes into the graph, and what comes out."""
+    size, channels = data.image_size, data.channels
+    pixels = ["batch", channels, size, size]
+    return {
         "input": {
             "name": INPUT,
             "shape": pixels,
             "dtype": "float32",
             "range": [0, 1],
             "preprocessing": [
-                f"convert to {colour}",
+                f"convert to {'RGB' if channels == 3 else 'grey'}",
                 f"resize to {size} x {size}, bilinear with antialiasing as Pillow's BILINEAR",
                 "divide by the value of white: 255 for 8 bits, 65535 for 16",
                 "order as batch, channels, rows, columns",
@@ -208,27 +222,26 @@ def metadata(
                 "meaning": "the map's largest value",
             },
         },
+    }
+
+
+def _origin(run: TrainedRun, folder: Path) -> dict[str, Any]:
+    settings, scorer = run.settings, run.scorer
+    return {
         "thresholds": {
             "pixel": scorer.pixel_threshold,
             "image": scorer.image_threshold,
-            "quantile": settings.threshold_quantile,
+            "quantile": settings.scoring.threshold_quantile,
             "of": "normal images held out from training; defective is what lies above",
         },
         "run": {
             "folder": folder.resolve().name,
-            "category": settings.category,
-            "arm": settings.arm,
+            "category": settings.data.category,
+            "arm": settings.stages.arm,
             "preset": settings.preset,
             "residual": scorer.residual,
             "smoothing": scorer.smoothing,
-            "patch_size": settings.patch_size,
-            "test_stride": settings.test_stride,
+            "patch_size": settings.training.patch_size,
+            "test_stride": settings.scoring.test_stride,
         },
-        "check": {
-            "pictures": origin,
-            "largest_difference_from_eager": differences,
-            "tolerance": tolerances(scorer.pixel_threshold),
-        },
-        "onnx_opset": OPSET if "onnx" in differences else None,
-        "versions": versions() | {name: importlib.metadata.version(name) for name in packages},
     }

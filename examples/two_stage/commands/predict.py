@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
 
     failed = [row for row in rows if row["error"]]
     defective = sum(row["defective"] == "yes" for row in rows)
-    quantile = f"{run.settings.threshold_quantile:g} quantile of held-out normal images"
+    quantile = f"{run.settings.scoring.threshold_quantile:g} quantile of held-out normal images"
     print(
         f"{len(rows) - len(failed)} pictures of {command.folder} scored in {seconds:.2f} s each "
         f"on {device}; results in {out}"
@@ -156,12 +156,13 @@ def score_pictures(
     run: TrainedRun, paths: Sequence[Path], thresholds: Thresholds, command: Predict, out: Path
 ) -> Iterator[dict[str, Any]]:
     """A row of the table for each picture, whose heat map and overlay are written on the way."""
+    data = run.settings.data
     names = png_names([path.relative_to(command.folder) for path in paths])
     # None: no bar where the output is a file.
     for path, name in zip(tqdm(paths, "scoring", disable=None), names, strict=True):
         row = {"file": path.relative_to(command.folder).as_posix(), "threshold": thresholds.image}
         try:
-            image = load_image(path, run.settings.image_size, run.settings.channels)
+            image = load_image(path, data.image_size, data.channels)
             picture = picture_tensor(path)
         except UserError as error:
             yield row | {"error": f"error: {error}"}

@@ -14,15 +14,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import tyro
-
 from ..report.results import draw_artificial_defects
 from ..run.folder import save_json, write_atomically
 from ..run.run import open_run
 from ..run.settings import Settings
 from ..scoring.selection import choose
-from ..training.arms import stages_of
 from ..training.data import prepare_data
+from ..training.losses import stages_of
 from ..training.stages import new_model, train_stage
 from .command_line import each_category
 
@@ -44,7 +42,7 @@ CANDIDATES: tuple[Weights, ...] = (
 class Tuning:
     """Find loss weights from normal images alone; an interrupted search goes on."""
 
-    settings: tyro.conf.OmitArgPrefixes[Settings]
+    settings: Settings
     candidates: tuple[Weights, ...] = CANDIDATES
     """Triples of luminance, contrast and structure to compare."""
     seeds: tuple[int, ...] = (0,)
@@ -63,8 +61,7 @@ def tune(tuning: Tuning, folder: Path) -> str:
         name = "-".join(f"{weight:.3g}" for weight in weights)
         criteria = [
             judge(
-                dataclasses.replace(
-                    tuning.settings,
+                tuning.settings.changed(
                     weights=weights,
                     seed=seed,
                     run_folder=folder / f"weights-{name}-seed-{seed}",
@@ -77,7 +74,9 @@ def tune(tuning: Tuning, folder: Path) -> str:
     rows.sort(key=lambda row: row["mean"], reverse=True)
     text = describe(rows, tuning)
     write_atomically(folder / "tuning.md", text.encode())
-    save_json({"category": tuning.settings.category, "candidates": rows}, folder / "tuning.json")
+    save_json(
+        {"category": tuning.settings.data.category, "candidates": rows}, folder / "tuning.json"
+    )
     return text
 
 
@@ -85,7 +84,7 @@ def judge(settings: Settings) -> float:
     """Train one candidate and say how well it finds painted defects on held-out normals."""
     run = open_run(settings)
     result = run.folder / "choice.json"
-    if settings.overwrite or not result.exists():
+    if settings.running.overwrite or not result.exists():
         data = prepare_data(run, with_test=False)
         draw_artificial_defects(data, run)
         model = new_model(run)
@@ -102,7 +101,7 @@ def judge(settings: Settings) -> float:
 def describe(rows: Sequence[dict[str, Any]], tuning: Tuning) -> str:
     """The search as a Markdown table, best first, and what it would choose."""
     lines = [
-        f"# Loss weights for {tuning.settings.category}",
+        f"# Loss weights for {tuning.settings.data.category}",
         "",
         "Image AUROC (in %) of held-out normal images, clean against painted with defects of "
         f"kinds that training does not use; {len(tuning.seeds)} seed(s), preset "

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..run.settings import Settings
+from ..run.groups import Defects
 from .sources import SourceBank
 
 # Below this the feathered edge is invisible; cutting it there gives the mask a definite outline.
@@ -38,17 +38,17 @@ class DefectRanges:
     """Largest shift of a single channel, in units of the range [0, 1]."""
 
     @classmethod
-    def of(cls, settings: Settings) -> DefectRanges:
+    def of(cls, defects: Defects) -> DefectRanges:
         return cls(
-            count=settings.defect_count,
-            side=settings.defect_side,
-            opacity=settings.defect_opacity,
-            feather=settings.defect_feather,
+            count=defects.defect_count,
+            side=defects.defect_side,
+            opacity=defects.defect_opacity,
+            feather=defects.defect_feather,
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Defects:
+class Drawn:
     """What is drawn for B patches with up to K defects each: small tensors, all B x K x ..."""
 
     present: Tensor
@@ -69,19 +69,17 @@ class Defects:
     shift: Tensor
     """B x K x 3: of each channel."""
 
-    def rows(self, index: slice | Tensor) -> Defects:
+    def rows(self, index: slice | Tensor) -> Drawn:
         """Those of some of the patches, such as the share of one process."""
-        return Defects(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+        return Drawn(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
-    def to(self, device: torch.device | str) -> Defects:
-        return Defects(
-            *(getattr(self, field.name).to(device) for field in dataclasses.fields(self))
-        )
+    def to(self, device: torch.device | str) -> Drawn:
+        return Drawn(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
 
 
 def draw_defects(
     batch: int, ranges: DefectRanges, generator: torch.Generator, *, probability: float
-) -> Defects:
+) -> Drawn:
     """Draw the defects of `batch` patches; each patch has any with the given probability.
 
     How many numbers are drawn depends on `batch` and `ranges` alone, so that every process that
@@ -98,7 +96,7 @@ def draw_defects(
         ranges.vertices[0], ranges.vertices[1] + 1, (batch, most), generator=generator
     )
     shift = uniform(-ranges.brightness, ranges.brightness, 1)
-    return Defects(
+    return Drawn(
         present=torch.arange(most) < count[:, None],
         corners=random_polygons(vertices, ranges.vertices[1], generator),
         side=uniform(*ranges.side, 2),
@@ -134,7 +132,7 @@ def random_polygons(vertices: Tensor, most: int, generator: torch.Generator) -> 
 def add_defects(
     targets: Tensor,
     bank: SourceBank,
-    defects: Defects,
+    defects: Drawn,
     *,
     image_side: int,
     target_indices: Tensor | None = None,
@@ -166,7 +164,7 @@ def add_defects(
     for k, rows in enumerate(chosen):
         if len(rows) == 0:
             continue
-        one = Defects(*(getattr(defects, f.name)[rows, k] for f in dataclasses.fields(Defects)))
+        one = Drawn(*(getattr(defects, f.name)[rows, k] for f in dataclasses.fields(Drawn)))
         patch, alpha = _render(
             one, bank.images, numbers[rows, k], places[rows, k], targets.shape, image_side, margin
         )
@@ -225,7 +223,7 @@ def _places(uniform: Tensor, size: tuple[int, ...], foregrounds: Tensor | None) 
 
 
 def _render(
-    defects: Defects,
+    defects: Drawn,
     images: Tensor,
     numbers: Tensor,
     places: Tensor,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..pictures.files import is_grey
-from ..run.settings import Settings
+from ..run.groups import Source
 
 NOISE_IMAGES = 32
 
@@ -45,23 +46,23 @@ class SourceBank:
 
 
 def build_source_bank(
-    settings: Settings,
+    kinds: Sequence[Source],
     images: Tensor,
     *,
     other_categories: Tensor | None,
     textures: Tensor | None,
     generator: torch.Generator,
 ) -> SourceBank:
-    """The kinds of `settings.defect_sources` in one tensor.
+    """Sources of several kinds in one tensor.
 
     Args:
         images: the training images, uint8 N x C x S x S; the bank is on their device.
         other_categories: normal images of other categories, for the source "categories".
-        textures: the pictures of `settings.texture_folder`, for the source "folder".
+        textures: the user's own pictures, for the source "folder".
         generator: of the CPU, for the source "noise".
     """
     parts: list[Tensor] = []
-    for kind in settings.defect_sources:
+    for kind in kinds:
         if kind == "same":
             part: Tensor | None = images
         elif kind == "noise":
@@ -72,7 +73,7 @@ def build_source_bank(
             raise ValueError(
                 f"the defect source {kind!r} needs pictures, got none; put them "
                 f"{'below data_root' if kind == 'categories' else 'into texture_folder'} or "
-                f"leave it out of defect_sources {settings.defect_sources}"
+                f"leave it out of defect_sources {kinds}"
             )
         if part.dtype != torch.uint8 or part.shape[1:] != images.shape[1:]:
             raise ValueError(
@@ -87,7 +88,7 @@ def build_source_bank(
     return SourceBank(
         images=parts[0].contiguous() if len(parts) == 1 else torch.cat(parts),
         groups=tuple(range(end - len(p), end) for end, p in zip(ends, parts, strict=True)),
-        own=settings.defect_sources.index("same") if "same" in settings.defect_sources else None,
+        own=kinds.index("same") if "same" in kinds else None,
         grey=grey,
     )
 

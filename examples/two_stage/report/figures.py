@@ -24,8 +24,8 @@ from torch import Tensor
 # Perceptually uniform, and it grows in lightness, so it survives colour blindness and grey print.
 COLOUR_MAP = "inferno"
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
+BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
+    "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
 )  # fmt: skip
 LINES = {
     "chosen": {"color": BLACK, "linewidth": 2.2},

@@ -16,12 +16,13 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from ..run.arms import ARMS
 from ..run.folder import write_atomically
-from ..run.settings import PRESETS
+from ..run.groups import Running
+from ..run.settings import PRESETS, names_of
 from . import paper
 from .figures import save_curves, save_training_curves
 from .tables import (
-    ARMS,
     MEASURES,
     Table,
     count_test_pictures,
@@ -84,7 +85,7 @@ def write_report(folder: Path) -> None:
         if curves:
             save_curves(curves, folder / "curves.png")
     content = {
-        "title": f"{metrics['category']}: {ARMS.get(metrics['arm'], metrics['arm'])}",
+        "title": f"{metrics['category']}: {ARMS[metrics['arm']].title}",
         "summary": f"Preset {metrics['preset']}, seed {metrics['seed']}, {metrics['device']}, "
         f"precision {metrics['precision']}. Nothing was chosen or normalised on test pictures.",
         "facts": _facts(metrics),
@@ -102,7 +103,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     words = ["python", "examples/mvtec_two_stage.py", "train", "--preset", settings["preset"]]
     for name, value in settings.items():
         # Where the results go changes none of them.
-        if name in ("preset", "run_folder", "overwrite") or preset.get(name) == value:
+        if name in ("preset", *names_of(Running)) or preset.get(name) == value:
             continue
         flag = name.replace("_", "-")
         if name == "compile":

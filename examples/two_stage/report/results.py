@@ -23,7 +23,7 @@ DEFECTS_SHOWN = 6
 def draw_artificial_defects(data: RunData, run: Run) -> None:
     """A contact sheet of what the second stage trains on."""
     if run.is_main:
-        ranges, seed = DefectRanges.of(run.settings), run.settings.seed
+        ranges, seed = DefectRanges.of(run.settings.defects), run.settings.training.seed
         pictures = defect_pictures(
             data.train, data.bank, ranges, data.foregrounds, seed, DEFECTS_SHOWN
         )

@@ -6,9 +6,9 @@ import dataclasses
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
-from ..run.settings import Arm
+from ..run.arms import ARMS
 from . import paper
 
 MEASURES = {
@@ -24,17 +24,6 @@ SCORES = {
     "l1": "L1",
     "aw_ssim": "AW-SSIM map",
     "gradient": "multi-scale gradients",
-}
-ARMS = {
-    "two-stage": "two stages: AW-SSIM, then AW-SSIM + LPIPS",
-    "ssim+l1": "one stage: SSIM + L1",
-    "lpips+ssim": "one stage: LPIPS + SSIM",
-    "aw-ssim": "one stage: AW-SSIM",
-    "fixed-sigma": "two stages, fixed sigma",
-    "equal-weights": "two stages, equal weights",
-    "product-ssim": "two stages, SSIM as a product",
-    "no-lpips": "two stages, no LPIPS",
-    "adga-from-start": "one stage, artificial defects from the start",
 }
 INPUT_ONLY = "input only: "
 
@@ -100,13 +89,14 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
     header = ["arm", "n", *(MEASURES[key] for key in columns)]
     header += ["pixel AUROC, plain residual", "paper, hazelnut only"]
     rows = []
-    for arm in [arm for arm in get_args(Arm) if any(run["arm"] == arm for run in runs)]:
-        those = [run for run in runs if run["arm"] == arm]
+    for name, arm in ARMS.items():
+        those = [run for run in runs if run["arm"] == name]
+        if not those:
+            continue
         cells = [_spread(_figures(those, "chosen", key)) for key in columns]
         cells.append(_spread(_figures(those, "plain l1", "pixel_auroc")))
-        table_2 = paper.TABLE_2.get(arm)
-        cells.append("-" if table_2 is None else f"{table_2:.2f}")
-        rows.append([ARMS[arm], str(len(those)), *cells])
+        cells.append("-" if arm.table_2 is None else f"{arm.table_2:.2f}")
+        rows.append([arm.title, str(len(those)), *cells])
     return _markdown(Table(header, rows))
 
 

@@ -1,4 +1,4 @@
-"""What settings may be: types and bounds, for command lines and for the files of strangers."""
+"""What settings may be: types and bounds, for command lines and for files you did not write."""
 
 from __future__ import annotations
 
@@ -12,45 +12,59 @@ from typing import Any, Literal, get_args, get_origin
 
 from .errors import UserError
 
-# Least and largest value. The largest lie far above all that is of use: no slip of the pen and no
-# stranger's file should ask for the whole memory.
-BOUNDS: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**32 - 1),
-    "image_size": (32, 8192),
-    "patch_size": (32, 8192),
-    "width": (1, 1024),
-    "latent_channels": (1, 65536),
-    "stage_1_epochs": (0, 10**6),
-    "stage_2_epochs": (0, 10**6),
-    "crops_per_image": (1, 65536),
-    "batch_size": (1, 65536),
-    "learning_rate": (0, 100),
-    "input_noise": (0, 100),
-    "defect_probability": (0, 1),
-    "mix": (0, 1),
-    "sigma_start": (1e-6, 8192),
-    "sigma_end": (1e-6, 8192),
-    "smoothing": (0, 8192),
-    "pictures_per_type": (0, 10**6),
-    "checkpoint_steps": (1, 10**9),
-}
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Least and largest value. The largest lie far above all that is of use: neither a slip of
+    the pen nor a file from elsewhere should ask for all memory."""
+
+    low: float
+    high: float
+
+    def fault(self, value: Any) -> str:
+        fits = self.low <= value <= self.high
+        return "" if fits else f"must be from {self.low:,} to {self.high:,}, got {brief(value)}"
 
 
-def check_settings(settings: Any) -> None:
-    """Raise a UserError that names the setting, what was expected and what came."""
-    hints = typing.get_type_hints(type(settings))
-    for field in dataclasses.fields(settings):
-        value, expected = getattr(settings, field.name), hints[field.name]
-        if not fits(value, expected):
-            raise UserError(f"{field.name} must be {describe(expected)}, got {brief(value)}")
-        if field.name in BOUNDS and value is not None:
-            low, high = BOUNDS[field.name]
-            if not low <= value <= high:
-                raise UserError(
-                    f"{field.name} must be from {low:,} to {high:,}, got {brief(value)}"
-                )
-    _check_sizes(settings)
-    _check_training(settings)
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """Between two values, and neither of them."""
+
+    low: float
+    high: float
+
+    def fault(self, value: Any) -> str:
+        fits = self.low < value < self.high
+        return "" if fits else f"must lie between {self.low} and {self.high}, got {value}"
+
+
+class Rising:
+    """A least and a largest value."""
+
+    def fault(self, value: Any) -> str:
+        low, high = value
+        if 0 < low <= high:
+            return ""
+        return f"takes a least and a largest value, both positive; got {low} {high}"
+
+
+class Checked:
+    """A frozen dataclass whose fields are of their types, and within the bounds beside them."""
+
+    def __post_init__(self) -> None:
+        kinds = typing.get_type_hints(type(self))
+        annotations = typing.get_type_hints(type(self), include_extras=True)
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if not fits(value, kinds[name]):
+                raise UserError(f"{name} must be {describe(kinds[name])}, got {brief(value)}")
+            for bound in getattr(annotations[name], "__metadata__", ()):
+                if value is not None and (fault := bound.fault(value)):
+                    raise UserError(f"{name} {fault}")
+        self.check()
+
+    def check(self) -> None:
+        """What concerns several fields; a UserError where they do not fit together."""
 
 
 def brief(value: object) -> str:
@@ -75,7 +89,7 @@ def fits(value: object, expected: Any) -> bool:
         return len(value) == len(arguments) and all(map(fits, value, arguments))
     if expected in (int, float):
         kinds = (int, float) if expected is float else int
-        # True is an int to Python, and no number to anyone else.
+        # To Python, True is an int.
         number = isinstance(value, kinds) and not isinstance(value, bool)
         return number and -math.inf < value < math.inf
     return isinstance(value, expected)
@@ -94,53 +108,5 @@ def describe(expected: Any) -> str:
         return f"{len(arguments)} values, each {describe(arguments[0])}"
     words = {int: "a whole number", float: "a finite number", bool: "true or false"}
     words |= {str: "a text", Path: "a path", type(None): "nothing"}
-    return words[expected]
-
-
-def _check_sizes(settings: Any) -> None:
-    image, patch = settings.image_size, settings.patch_size
-    if patch % 32:
-        raise UserError(f"patch_size must be a multiple of 32, got {patch}")
-    if image < patch:
-        raise UserError(f"image_size ({image}) must be at least patch_size ({patch})")
-    if settings.patches == "grid" and image % patch:
-        raise UserError(
-            f"a grid of patches needs an image_size that is a multiple of patch_size ({patch}), "
-            f"got {image}"
-        )
-    if not 1 <= settings.test_stride <= patch // 2:
-        raise UserError(
-            f"test_stride must be from 1 to half of patch_size ({patch // 2}), so that test "
-            f"patches overlap; got {settings.test_stride}"
-        )
-
-
-def _check_training(settings: Any) -> None:
-    # Results are written to folders that carry its name.
-    if settings.category != Path(settings.category).name:
-        raise UserError(
-            f"category must be the name of a folder below data_root, got {settings.category!r}"
-        )
-    for name in ("validation_share", "threshold_quantile"):
-        if not 0 < getattr(settings, name) < 1:
-            raise UserError(f"{name} must lie between 0 and 1, got {getattr(settings, name)}")
-    for name in ("defect_count", "defect_side", "defect_opacity", "defect_feather"):
-        low, high = getattr(settings, name)
-        if not 0 < low <= high:
-            raise UserError(
-                f"{name} takes a least and a largest value, both positive; got {low} {high}"
-            )
-    if settings.sigma_end < settings.sigma_start:
-        raise UserError(
-            f"sigma_end ({settings.sigma_end}) must be at least sigma_start "
-            f"({settings.sigma_start}): the window grows"
-        )
-    if settings.weights is not None and not (min(settings.weights) >= 0 < max(settings.weights)):
-        raise UserError(f"weights must be at least 0 and not all 0, got {settings.weights}")
-    if not settings.defect_sources:
-        raise UserError("defect_sources is empty; name at least one, such as same")
-    if ("folder" in settings.defect_sources) != (settings.texture_folder is not None):
-        raise UserError(
-            "the source folder and --texture-folder go together; got defect_sources "
-            f"{settings.defect_sources} and texture_folder {settings.texture_folder}"
-        )
+    # A group of settings, which only a file could give another type, has no word here.
+    return words.get(expected, expected.__name__)

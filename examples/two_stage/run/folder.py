@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -15,15 +16,13 @@ import yaml
 
 from .checks import brief
 from .errors import UserError, one_line
+from .groups import Running
 from .settings import Settings
 
 PACKAGES = (
     "aw_ssim", "torch", "torchvision", "lpips", "accelerate", "scikit-image", "scikit-learn",
     "pillow", "numpy",
 )  # fmt: skip
-
-# They say where a run lies and how it starts, not what it computes.
-NOT_PART_OF_A_RUN = ("run_folder", "overwrite")
 
 
 def find_run_folder(settings: Settings) -> Path:
@@ -34,12 +33,12 @@ def find_run_folder(settings: Settings) -> Path:
     Raises:
         UserError: the folder that the settings name holds something else, or links.
     """
-    folder = settings.run_folder or _numbered_folder(settings)
+    folder = settings.running.run_folder or _numbered_folder(settings)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder for the run, got the file {folder}")
     if folder.is_dir() and any(folder.iterdir()):
         _check_it_is_ours(folder, settings)
-        if not settings.overwrite:
+        if not settings.running.overwrite:
             refuse_links(folder)
     return folder
 
@@ -47,7 +46,7 @@ def find_run_folder(settings: Settings) -> Path:
 def make_run_folder(settings: Settings, folder: Path) -> None:
     """Make what `find_run_folder` found; files of the same run are kept, unless `overwrite`."""
     folder.mkdir(parents=True, exist_ok=True)
-    if settings.overwrite:
+    if settings.running.overwrite:
         # The folder itself may be a link to a larger disk; links in it are removed, not followed.
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -134,20 +133,23 @@ def write_atomically(path: Path, content: bytes) -> None:
 def _numbered_folder(settings: Settings) -> Path:
     number = 1
     while True:
-        folder = Path("runs") / f"{settings.category}-{settings.preset}-{number:03d}"
+        folder = Path("runs") / f"{settings.data.category}-{settings.preset}-{number:03d}"
         if not folder.exists() or _holds(folder, settings):
             return folder
         number += 1
 
 
 def _check_it_is_ours(folder: Path, settings: Settings) -> None:
-    if settings.overwrite:
-        # Deleting a folder that is no run's would be a costly slip of the pen.
+    if settings.running.overwrite:
+        # Only a run is ever deleted, no folder that was named by mistake.
         load_settings(folder)
         return
     if not (folder / "settings.yaml").is_file():
-        raise UserError(f"{folder} holds files that are no run's; name another with --run-folder")
-    earlier, now = _identity(load_settings(folder)), _identity(settings)
+        raise UserError(
+            f"{folder} is not the folder of a run: it holds other files; name another with "
+            "--run-folder"
+        )
+    earlier, now = (_identity(one).to_dict() for one in (load_settings(folder), settings))
     changed = [f"{key} {earlier[key]} -> {now[key]}" for key in now if earlier[key] != now[key]]
     if changed:
         raise UserError(
@@ -165,9 +167,9 @@ def _holds(folder: Path, settings: Settings) -> bool:
         return False
 
 
-def _identity(settings: Settings) -> dict[str, Any]:
-    values = settings.to_dict()
-    return {key: value for key, value in values.items() if key not in NOT_PART_OF_A_RUN}
+def _identity(settings: Settings) -> Settings:
+    """What two runs share if one is the other begun again."""
+    return dataclasses.replace(settings, running=Running())
 
 
 def _version(package: str) -> str:

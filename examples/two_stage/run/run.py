@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from .folder import find_run_folder, make_run_folder
+from .groups import Training
 from .settings import Settings
 
 
@@ -35,7 +36,7 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        return (self.folder / "metrics.json").exists() and not self.settings.overwrite
+        return (self.folder / "metrics.json").exists() and not self.settings.running.overwrite
 
     def print(self, text: str) -> None:
         self.processes.print(text)
@@ -56,17 +57,17 @@ class Run:
 
 def open_run(settings: Settings, first_stage: Path | None = None) -> Run:
     """The run with these settings, new or begun already; nothing is written yet."""
-    processes = find_processes(settings)
+    processes = find_processes(settings.training)
     # The main process looks for the folder, the others are told.
     folder = [find_run_folder(settings) if processes.is_main_process else None]
     return Run(settings, broadcast_object_list(folder)[0], processes, first_stage)
 
 
-def find_processes(settings: Settings) -> Accelerator:
+def find_processes(training: Training) -> Accelerator:
     """The device, the precision and, where a launcher started several, the processes."""
     # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
     gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
-    return Accelerator(cpu=not gpu, mixed_precision=settings.mixed_precision)
+    return Accelerator(cpu=not gpu, mixed_precision=training.mixed_precision)
 
 
 def leave_processes() -> None:

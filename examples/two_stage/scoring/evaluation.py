@@ -105,7 +105,7 @@ def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -
         normality=choice.normality,
         mean=mean_image(data.train),
     )
-    shown = first_of_each_kind(data.test, settings.pictures_per_type)
+    shown = first_of_each_kind(data.test, settings.scoring.pictures_per_type)
     findings = Findings()
     for result in results:
         foreground = None
@@ -123,14 +123,14 @@ def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -
 
 
 def _about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
-    settings = run.settings
+    settings, precision = run.settings, run.settings.training.mixed_precision
     return {
-        "category": settings.category,
-        "arm": settings.arm,
+        "category": settings.data.category,
+        "arm": settings.stages.arm,
         "preset": settings.preset,
-        "seed": settings.seed,
+        "seed": settings.training.seed,
         "device": device_name(run.device),
-        "precision": settings.mixed_precision if settings.mixed_precision != "no" else "float32",
+        "precision": "float32" if precision == "no" else precision,
         "images": {
             "train": len(data.train),
             "validation": len(data.held_out),
@@ -139,7 +139,7 @@ def _about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
         "model": {
             "parameters": count_parameters(model),
             "multiply_adds_per_patch": count_multiply_adds(
-                model, settings.channels, settings.patch_size
+                model, settings.data.channels, settings.training.patch_size
             ),
         },
     }
@@ -155,7 +155,7 @@ def _about_test(findings: Findings, choice: Choice, settings: Settings) -> dict[
             "candidates": choice.candidates,
         },
         "thresholds": {
-            "quantile": settings.threshold_quantile,
+            "quantile": settings.scoring.threshold_quantile,
             "pixel": scorer.pixel_threshold,
             "image": scorer.image_threshold,
         },
@@ -194,8 +194,8 @@ def score_samples(
         ]
     device = next(model.parameters()).device
     for sample in samples:
-        image = load_image(sample.image_path, settings.image_size, settings.channels)
-        mask = load_mask(sample.mask_path, settings.image_size)
+        image = load_image(sample.image_path, settings.data.image_size, settings.data.channels)
+        mask = load_mask(sample.mask_path, settings.data.image_size)
         reconstruction, residuals = reconstruct_and_compare(model, image.to(device), settings)
         maps = {"chosen": scorer(residuals), "plain l1": residuals["l1"]}
         maps |= {part.residual: part(residuals) for part in parts}

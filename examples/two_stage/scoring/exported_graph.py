@@ -28,8 +28,8 @@ class ReconstructionAndMap(nn.Module):
     def __init__(self, run: TrainedRun) -> None:
         super().__init__()
         settings, scorer = run.settings, run.scorer
-        size, patch_size = settings.image_size, settings.patch_size
-        starts = torch.tensor(patch_starts(size, patch_size, settings.test_stride))
+        size, patch_size = settings.data.image_size, settings.training.patch_size
+        starts = torch.tensor(patch_starts(size, patch_size, settings.scoring.test_stride))
         # The training's memory layout, channels last, is no plain tensor to torch.export.save.
         self.model = copy.deepcopy(run.model).to(memory_format=torch.contiguous_format)
         self.patch_size = patch_size
@@ -85,9 +85,9 @@ def blend_matrix(places: Tensor, patch_size: int, size: int) -> Tensor:
 
 def export_program(run: TrainedRun) -> torch.export.ExportedProgram:
     """The graph of a run, for any number of pictures at once."""
-    size = run.settings.image_size
+    size = run.settings.data.image_size
     # Two: a batch of one would be taken for a constant.
-    example = torch.rand(2, run.settings.channels, size, size)
+    example = torch.rand(2, run.settings.data.channels, size, size)
     module = ReconstructionAndMap(run).eval()
     with torch.no_grad():
         return torch.export.export(

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ..run.checks import brief, fits
 from ..run.folder import write_atomically
-from ..run.settings import Residual, Settings
+from ..run.groups import Residual
+from ..run.settings import Settings
 from .reconstruction import reconstruct
 from .residuals import BASE_RESIDUALS, residual_maps, residual_parts
 
@@ -173,7 +174,7 @@ def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> N
         for part, residual in residuals_of(model, image.float() / 255, settings).items():
             sums[part] = sums.get(part, 0) + residual / len(images)
             squares[part] = squares.get(part, 0) + residual.square() / len(images)
-    sigma = NEIGHBOURHOOD * settings.image_size
+    sigma = NEIGHBOURHOOD * images.shape[-1]
     means, stds = {}, {}
     for part in sums:
         means[part] = smooth(sums[part], sigma)
@@ -198,9 +199,9 @@ def reconstruct_and_compare(
     reconstruction = reconstruct(
         model,
         image,
-        patch_size=settings.patch_size,
-        stride=settings.test_stride,
-        batch_size=settings.batch_size,
+        patch_size=settings.training.patch_size,
+        stride=settings.scoring.test_stride,
+        batch_size=settings.training.batch_size,
     )
     return reconstruction, residual_maps(
         image, reconstruction, settings.loss_weights(), parts=parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from ..defects.painted import KINDS, paint_validation_defect
-from ..run.settings import Residual, Settings
+from ..run.groups import Scoring
+from ..run.settings import Settings
 from ..training.data import RunData, spread
 from .metrics import aupro, pixel_auroc, quantile
 from .pixel_counts import PixelCounts
 from .residuals import residual_parts
 from .scorer import (
+    SCORED,
     Normality,
     Scorer,
     image_score,
@@ -58,7 +60,7 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
         data.held_out,
         data.held_out_foregrounds,
         settings,
-        np.random.default_rng(settings.seed),
+        np.random.default_rng(settings.training.seed),
     )
     # Between processes rounding may differ; all of them score what the first one chose.
     fields = (scorer.residual, scorer.smoothing, scorer.pixel_threshold, scorer.image_threshold)
@@ -68,11 +70,10 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
     return Choice(scorer, normality, table)
 
 
-def candidates(settings: Settings) -> list[Candidate]:
+def candidates(scoring: Scoring, image_size: int) -> list[Candidate]:
     """Residuals and smoothings to choose from; one of each that the settings fix."""
-    named = [name for name in get_args(Residual) if name != "auto"]
-    residuals = named if settings.residual == "auto" else [settings.residual]
-    return [(residual, sigma) for residual in residuals for sigma in settings.smoothings()]
+    residuals = SCORED if scoring.residual == "auto" else (scoring.residual,)
+    return [(residual, sigma) for residual in residuals for sigma in scoring.smoothings(image_size)]
 
 
 @torch.inference_mode()
@@ -101,21 +102,22 @@ def choose_scorer(
     if len(held_out) == 0:
         raise ValueError("expected held-out normal images, got none; raise validation_share")
     model.eval()
-    counts = {candidate: PixelCounts() for candidate in candidates(settings)}
+    wanted = candidates(settings.scoring, held_out.shape[-1])
+    counts = {candidate: PixelCounts() for candidate in wanted}
     clean: dict[Candidate, list[float]] = {candidate: [] for candidate in counts}
     painted = {candidate: {kind: [] for kind in KINDS} for candidate in counts}
     nothing = np.zeros(tuple(held_out.shape[-2:]), dtype=bool)
     for image in held_out:
         residuals = residuals_of(model, image.float() / 255, settings)
-        for candidate, score_map in _candidate_maps(residuals, normality, list(counts)):
+        for candidate, score_map in _candidate_maps(residuals, normality, wanted):
             counts[candidate].add(score_map.cpu().numpy(), nothing)
             clean[candidate].append(image_score(score_map))
     # Now, while no pixel of a painted image is among the normal ones.
-    share = settings.threshold_quantile
+    share = settings.scoring.threshold_quantile
     pixel_thresholds = {c: quantile(counts[c].normal, share) for c in counts}
     for kind, image, mask in _paint(held_out, foregrounds, random):
         residuals = residuals_of(model, image.to(held_out.device), settings)
-        for candidate, score_map in _candidate_maps(residuals, normality, list(counts)):
+        for candidate, score_map in _candidate_maps(residuals, normality, wanted):
             counts[candidate].add(score_map.cpu().numpy(), mask)
             painted[candidate][kind].append(image_score(score_map))
     table = [

@@ -13,7 +13,7 @@ from ..run.checkpoint import load_weights, read_weights
 from ..run.errors import UserError, one_line
 from ..run.folder import load_settings
 from ..run.settings import Settings
-from ..training.arms import stages_of
+from ..training.losses import stages_of
 from ..training.model import build_model
 from .scorer import Scorer, reconstruct_and_compare
 
@@ -49,7 +49,7 @@ def load_trained_run(folder: Path, device: torch.device | str) -> TrainedRun:
     model = load_network(folder, device)
     path = folder / "scorer.safetensors"
     _check_finished(path)
-    scorer = _load_scorer(path, settings.image_size, device)
+    scorer = _load_scorer(path, settings.data.image_size, device)
     return TrainedRun(settings, model, scorer, torch.device(device))
 
 
@@ -58,11 +58,11 @@ def load_network(folder: Path, device: torch.device | str) -> nn.Module:
     settings = load_settings(folder)
     path = folder / f"stage_{len(stages_of(settings))}.safetensors"
     _check_finished(path)
-    # Without memory first: the settings of a stranger may name a network of any size.
+    # Without memory first: settings from elsewhere may ask for a network of any size.
     with torch.device("meta"):
-        planned = build_model(settings)
+        planned = build_model(settings.data.channels, settings.network)
     read_weights(planned, path)
-    model = build_model(settings)
+    model = build_model(settings.data.channels, settings.network)
     load_weights(model, path)
     return model.to(device).eval()
 

@@ -14,6 +14,7 @@ from ..pictures.demo import NORMALS, write_demo_dataset
 from ..pictures.files import load_images, pictures_in
 from ..pictures.foreground import estimate_foreground
 from ..run.errors import UserError
+from ..run.groups import Data, Defects
 from ..run.run import Run
 from ..run.seeds import seeded
 from ..run.settings import Settings
@@ -39,18 +40,17 @@ class RunData:
 
 def prepare_data(run: Run, *, with_test: bool = True) -> RunData:
     """The data of a run, and its folder: in an order in which faults leave none and delete none."""
-    settings = run.settings
-    if settings.data_root is None:
+    if run.settings.data.data_root is None:
         # The demo's pictures are written into the run's folder.
-        check_demo(settings)
+        check_demo(run.settings)
         run.make_folder()
         data = load_data(run, with_test=with_test)
     else:
         data = load_data(run, with_test=with_test)
         run.make_folder()
     run.print(
-        f"{settings.category}, {settings.arm}: {len(data.train)} normal images to train on, "
-        f"{len(data.held_out)} held out, {len(data.test)} to test on; {run.folder}"
+        f"{run.settings.data.category}, {run.settings.stages.arm}: {len(data.train)} normal images "
+        f"to train on, {len(data.held_out)} held out, {len(data.test)} to test on; {run.folder}"
     )
     return data
 
@@ -72,26 +72,25 @@ def load_run_data(
 
     Without the test set, `test` is empty and no file of it is opened.
     """
-    data_root = settings.data_root or demo_root(folder)
-    if settings.data_root is None:
-        write_demo_dataset(data_root, settings.category, seed=settings.seed)
-    test: tuple[Sample, ...] = ()
-    if with_test:
-        test = find_category(data_root, settings.category).test
-    paths = normal_pictures(data_root, settings.category)
-    train, held_out = split_held_out(len(paths), settings)
-    images = load_images(paths, settings.image_size, settings.channels)
+    files, defects, seed = settings.data, settings.defects, settings.training.seed
+    data_root = data_root_of(files, folder)
+    if files.data_root is None:
+        write_demo_dataset(data_root, files.category, seed=seed)
+    test = test_samples(files, folder) if with_test else ()
+    paths = normal_pictures(data_root, files.category)
+    train, held_out = split_held_out(len(paths), files, seed)
+    images = load_images(paths, files.image_size, files.channels)
 
     foregrounds = None
     if settings.defects_on_foreground():
         foregrounds = torch.stack([estimate_foreground(image.float() / 255) for image in images])
     normal = images[train].to(device)
     bank = build_source_bank(
-        settings,
+        defects.defect_sources,
         normal,
-        other_categories=_other_categories(settings, data_root),
-        textures=_textures(settings),
-        generator=seeded(settings.seed, 0, "sources", 0),
+        other_categories=_other_categories(defects, files, data_root),
+        textures=_textures(defects, files),
+        generator=seeded(seed, 0, "sources", 0),
     )
     return RunData(
         train=normal,
@@ -104,18 +103,18 @@ def load_run_data(
 
 
 def check_demo(settings: Settings) -> None:
-    """Raise a UserError for what would else fail once the demo's pictures are written."""
-    split_held_out(NORMALS, settings)
-    if "categories" in settings.defect_sources:
+    """Raise a UserError for what would otherwise fail once the demo's pictures are written."""
+    split_held_out(NORMALS, settings.data, settings.training.seed)
+    if "categories" in settings.defects.defect_sources:
         raise UserError(
-            "the defect source categories needs other categories, and the demo has one alone; "
+            "the defect source categories needs other categories, and the demo has only one; "
             "leave it out, or pass --data-root for your own"
         )
-    _textures(settings)
+    _textures(settings.defects, settings.data)
 
 
 def normal_pictures(data_root: Path, category: str) -> list[Path]:
-    """The normal pictures of a category, none of them opened: whoever reads one finds its faults.
+    """The normal pictures of a category; they are listed, not opened.
 
     Raises:
         UserError: the category has none.
@@ -128,47 +127,48 @@ def normal_pictures(data_root: Path, category: str) -> list[Path]:
     return paths
 
 
-def test_samples(settings: Settings, folder: Path) -> tuple[Sample, ...]:
-    """The test set of an earlier run."""
-    return find_category(settings.data_root or demo_root(folder), settings.category).test
+def test_samples(data: Data, folder: Path) -> tuple[Sample, ...]:
+    """The test set of the run in `folder`; every file of the category is checked."""
+    return find_category(data_root_of(data, folder), data.category).test
 
 
-def demo_root(folder: Path) -> Path:
-    return folder / "demo_data"
+def data_root_of(data: Data, folder: Path) -> Path:
+    """Where the categories lie; the demo's are in the folder of the run."""
+    return data.data_root or folder / "demo_data"
 
 
-def split_held_out(count: int, settings: Settings) -> tuple[Tensor, Tensor]:
+def split_held_out(count: int, data: Data, seed: int) -> tuple[Tensor, Tensor]:
     """Numbers of the images to train on and of those held out, drawn once from the seed."""
-    held_out = max(2, round(count * settings.validation_share))
+    held_out = max(2, round(count * data.validation_share))
     if count - held_out < 2:
         raise UserError(
-            f"expected at least 4 normal images in {settings.category}, got {count}: two or more "
+            f"expected at least 4 normal images in {data.category}, got {count}: two or more "
             "are held out to choose thresholds on"
         )
-    order = torch.randperm(count, generator=seeded(settings.seed, 0, "held out", 0))
+    order = torch.randperm(count, generator=seeded(seed, 0, "held out", 0))
     return order[held_out:].sort().values, order[:held_out].sort().values
 
 
-def _other_categories(settings: Settings, data_root: Path) -> Tensor | None:
-    if "categories" not in settings.defect_sources:
+def _other_categories(defects: Defects, data: Data, data_root: Path) -> Tensor | None:
+    if "categories" not in defects.defect_sources:
         return None
-    others = [name for name in categories_in(data_root) if name != settings.category]
+    others = [name for name in categories_in(data_root) if name != data.category]
     if not others:
         raise UserError(
             f"the defect source categories needs other categories in {data_root}, there are none"
         )
     paths = [path for name in others for path in normal_pictures(data_root, name)]
-    return load_images(_spread_paths(paths), settings.image_size, settings.channels)
+    return load_images(_spread_paths(paths), data.image_size, data.channels)
 
 
-def _textures(settings: Settings) -> Tensor | None:
-    if settings.texture_folder is None:
+def _textures(defects: Defects, data: Data) -> Tensor | None:
+    folder = defects.texture_folder
+    if folder is None:
         return None
-    folder = settings.texture_folder
     paths = pictures_in(folder) if folder.is_dir() else []
     if not paths:
         raise UserError(f"expected pictures to cut defects from, found none in {folder}")
-    return load_images(_spread_paths(paths), settings.image_size, settings.channels)
+    return load_images(_spread_paths(paths), data.image_size, data.channels)
 
 
 def spread(images: Tensor, most: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..run.settings import Settings
+from ..run.groups import Network
 
 Skips = Literal["none", "two", "all"]
 
@@ -62,9 +62,9 @@ class Autoencoder(nn.Module):
         return self.head(x)
 
 
-def build_model(settings: Settings) -> Autoencoder:
+def build_model(channels: int, network: Network) -> Autoencoder:
     """The network of a run, in the memory layout that convolutions are fastest in."""
-    model = Autoencoder(settings.channels, settings.width, settings.latent_channels, settings.skips)
+    model = Autoencoder(channels, network.width, network.latent_channels, network.skips)
     return model.to(memory_format=torch.channels_last)
 
 

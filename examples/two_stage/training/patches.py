@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..defects.adga import DefectRanges, add_defects, draw_defects
 from ..defects.sources import SourceBank
+from ..run.errors import UserError
+from ..run.groups import Training
 from ..run.seeds import seeded
-from ..run.settings import Settings
-from .arms import Stage
+from .losses import Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,27 +56,29 @@ class PatchStream:
         images: Tensor,
         stage: Stage,
         stage_number: int,
-        settings: Settings,
+        training: Training,
         *,
         bank: SourceBank,
+        ranges: DefectRanges,
         foregrounds: Tensor | None = None,
         share: Share = Share(),
     ) -> None:
         self.images = images
         self.stage = stage
         self.stage_number = stage_number
-        self.settings = settings
+        self.training = training
         self.bank = bank
+        self.ranges = ranges
         self.foregrounds = foregrounds
         self.share = share
-        self.batch_size = min(settings.batch_size, patches_per_epoch(images, settings))
+        self.batch_size = min(training.batch_size, patches_per_epoch(images, training))
         if self.batch_size % share.count:
-            raise ValueError(
+            raise UserError(
                 f"batch_size ({self.batch_size}) must be a multiple of the number of processes "
                 f"({share.count}), which share each batch"
             )
         # Whole batches: BatchNorm's statistics over the two patches left over would be noise.
-        self.steps_per_epoch = patches_per_epoch(images, settings) // self.batch_size
+        self.steps_per_epoch = patches_per_epoch(images, training) // self.batch_size
         self._epoch = -1
         self._places = Places(*4 * (torch.empty(0),))
 
@@ -84,31 +87,31 @@ class PatchStream:
         epoch, number = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = self._generator("places", epoch)
-            self._places = draw_places(self.images, self.settings, generator)
+            self._places = draw_places(self.images, self.training, generator)
             self._epoch = epoch
         whole = slice(number * self.batch_size, (number + 1) * self.batch_size)
         mine = self.share.of(self.batch_size)
         places = self._places.rows(whole).rows(mine)
 
-        targets = cut_patches(self.images, places, self.settings.patch_size).float() / 255
+        targets = cut_patches(self.images, places, self.training.patch_size).float() / 255
         inputs = targets
         if self.stage.defect_probability > 0:
             defects = draw_defects(
                 self.batch_size,
-                DefectRanges.of(self.settings),
+                self.ranges,
                 self._generator("defects", step),
                 probability=self.stage.defect_probability,
             )
             foregrounds = None
             if self.foregrounds is not None:
                 foregrounds = cut_patches(
-                    self.foregrounds[:, None], places, self.settings.patch_size
+                    self.foregrounds[:, None], places, self.training.patch_size
                 )[:, 0]
             inputs, _ = add_defects(
                 targets,
                 self.bank,
                 defects.rows(mine),
-                image_side=self.settings.image_size,
+                image_side=self.images.shape[-1],
                 target_indices=places.image,
                 foregrounds=foregrounds,
             )
@@ -124,31 +127,31 @@ class PatchStream:
     def _generator(
         self, purpose: str, number: int, device: torch.device | str = "cpu"
     ) -> torch.Generator:
-        return seeded(self.settings.seed, self.stage_number, purpose, number, device=device)
+        return seeded(self.training.seed, self.stage_number, purpose, number, device=device)
 
 
-def patches_per_epoch(images: Tensor, settings: Settings) -> int:
-    if settings.patches == "grid":
-        return len(images) * (settings.image_size // settings.patch_size) ** 2
-    return len(images) * settings.crops_per_image
+def patches_per_epoch(images: Tensor, training: Training) -> int:
+    if training.patches == "grid":
+        return len(images) * (images.shape[-1] // training.patch_size) ** 2
+    return len(images) * training.crops_per_image
 
 
-def draw_places(images: Tensor, settings: Settings, generator: torch.Generator) -> Places:
+def draw_places(images: Tensor, training: Training, generator: torch.Generator) -> Places:
     """All patches of one epoch in a random order, at random places or on the paper's grid."""
-    count = patches_per_epoch(images, settings)
+    count = patches_per_epoch(images, training)
     order = torch.randperm(count, generator=generator)
     image = order // (count // len(images))
-    if settings.patches == "grid":
-        side = settings.image_size // settings.patch_size
+    if training.patches == "grid":
+        side = images.shape[-1] // training.patch_size
         cell = order % side**2
-        top = cell // side * settings.patch_size
-        left = cell % side * settings.patch_size
+        top = cell // side * training.patch_size
+        left = cell % side * training.patch_size
     else:
-        limits = [n - settings.patch_size + 1 for n in images.shape[-2:]]
+        limits = [n - training.patch_size + 1 for n in images.shape[-2:]]
         top, left = (torch.randint(limit, (count,), generator=generator) for limit in limits)
     flip = torch.rand(count, 2, generator=generator) < 0.5
-    flip[:, 0] &= settings.flips == "both"
-    flip[:, 1] &= settings.flips != "none"
+    flip[:, 0] &= training.flips == "both"
+    flip[:, 1] &= training.flips != "none"
     return Places(image, top, left, flip)
 
 
@@ -170,16 +173,16 @@ def cut_patches(images: Tensor, places: Places, size: int) -> Tensor:
     ]
 
 
-def clean_patches(images: Tensor, settings: Settings) -> list[Tensor]:
+def clean_patches(images: Tensor, training: Training) -> list[Tensor]:
     """One random clean patch of each image, in batches: what BatchNorm is measured on."""
-    one_each = dataclasses.replace(settings, patches="random", crops_per_image=1, flips="none")
-    places = draw_places(images, one_each, seeded(settings.seed, 0, "clean", 0))
+    one_each = dataclasses.replace(training, patches="random", crops_per_image=1, flips="none")
+    places = draw_places(images, one_each, seeded(training.seed, 0, "clean", 0))
     return [
         cut_patches(
-            images, places.rows(slice(first, first + settings.batch_size)), settings.patch_size
+            images, places.rows(slice(first, first + training.batch_size)), training.patch_size
         )
         .float()
         .div(255)
         .contiguous(memory_format=torch.channels_last)
-        for first in range(0, len(images), settings.batch_size)
+        for first in range(0, len(images), training.batch_size)
     ]

@@ -15,6 +15,7 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..defects.adga import DefectRanges
 from ..run.checkpoint import (
     flatten_optimiser,
     load_checkpoint,
@@ -28,25 +29,16 @@ from ..run.checkpoint import (
 )
 from ..run.errors import UserError, one_line
 from ..run.folder import parse_json, save_json, write_atomically
+from ..run.groups import Data, Defects, Network, Training
 from ..run.run import Run
 from ..run.settings import Settings
-from .arms import Stage, StageLoss, stages_of
 from .batch_norm import measure_batch_norm, share_batch_norm
 from .data import RunData
+from .losses import Stage, StageLoss, stages_of
 from .model import Autoencoder, build_model, count_parameters
 from .patches import PatchStream, Share, clean_patches
 
 LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
-
-# They act after training, or not on its result, or are part of the stages themselves.
-NOT_PART_OF_TRAINING = frozenset(
-    {
-        *("preset", "arm", "run_folder", "overwrite", "checkpoint_steps", "pictures_per_type"),
-        *("stage_1_epochs", "stage_2_epochs", "weights", "mix", "sigma_start", "sigma_end"),
-        *("input_noise", "defect_probability"),
-        *("test_stride", "residual", "smoothing", "threshold_quantile"),
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +57,11 @@ START = Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
 
 def new_model(run: Run) -> Autoencoder:
     """The network before training, on every process the same."""
-    set_seed(run.settings.seed)
-    model = build_model(run.settings).to(run.device)
+    set_seed(run.settings.training.seed)
+    model = build_model(run.settings.data.channels, run.settings.network).to(run.device)
     if run.processes.num_processes > 1:
         share_batch_norm(model)
-    run.print(f"{count_parameters(model):,} parameters, {run.settings.skips} skips")
+    run.print(f"{count_parameters(model):,} parameters, {run.settings.network.skips} skips")
     return model
 
 
@@ -88,7 +80,7 @@ def train_stage(number: int, stage: Stage, model: nn.Module, data: RunData, run:
         _load_finished_stage(model, path, facts)
     else:
         log, seconds = _train(number, stage, model, data, run)
-        measure_batch_norm(model, clean_patches(data.train, run.settings))
+        measure_batch_norm(model, clean_patches(data.train, run.settings.training))
         if run.is_main:
             _write_log(log, run.folder / f"stage_{number}.csv")
             _record_seconds(run.folder, number, seconds)
@@ -110,10 +102,9 @@ def adopt_stage(number: int, source: Path, run: Run) -> None:
 
 def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
     """Everything that the weights after `stages` depend on."""
-    values = settings.to_dict()
     return {
         "stages": [_plain(dataclasses.asdict(stage)) for stage in stages],
-        "settings": {k: v for k, v in values.items() if k not in NOT_PART_OF_TRAINING},
+        "settings": settings.to_dict(Data, Network, Training, Defects),
     }
 
 
@@ -126,14 +117,20 @@ def _train(
     number: int, stage: Stage, model: nn.Module, data: RunData, run: Run
 ) -> tuple[Tensor, float]:
     """Returns the log, steps x LOG_COLUMNS, and how many seconds the steps took."""
-    settings, processes = run.settings, run.processes
+    settings, training, processes = run.settings, run.settings.training, run.processes
     share = Share(processes.process_index, processes.num_processes)
-    foregrounds = data.foregrounds if settings.defects_on_foreground() else None
     patches = PatchStream(
-        data.train, stage, number, settings, bank=data.bank, foregrounds=foregrounds, share=share
+        data.train,
+        stage,
+        number,
+        training,
+        bank=data.bank,
+        ranges=DefectRanges.of(settings.defects),
+        foregrounds=data.foregrounds,
+        share=share,
     )
     loss = StageLoss(stage, patches.steps_per_epoch).to(run.device)
-    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), training.learning_rate)
     total = stage.epochs * patches.steps_per_epoch
     progress = _continue_from_checkpoint(number, model, optimiser, total, run)
     first, log, before = progress.steps, progress.log, progress.seconds
@@ -142,7 +139,7 @@ def _train(
         loss.schedule.step()
 
     # The network may be wrapped; `model` keeps the parameters and their plain names.
-    network = torch.compile(model) if settings.compile else model
+    network = torch.compile(model) if training.compile else model
     network, optimiser = processes.prepare(network, optimiser)
     network.train()
     bar = tqdm(
@@ -157,7 +154,7 @@ def _train(
         if step_of_epoch == 0:
             loss.schedule.reset()
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings.learning_rate, step, total)
+            group["lr"] = learning_rate(training.learning_rate, step, total)
         inputs, targets = patches.batch(step)
         value = loss(network(inputs), targets)
         optimiser.zero_grad()
@@ -167,7 +164,7 @@ def _train(
         recent.append(torch.stack((value.detach().float(), loss.schedule.sigma.float())))
         loss.schedule.step()
         bar.update()
-        if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == total:
+        if (step + 1) % settings.stages.checkpoint_steps == 0 or step + 1 == total:
             log = torch.cat((log, _log_rows(number, step + 1, patches, recent, processes)))
             recent.clear()
             bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1, 3]:.4f}", sigma=f"{log[-1, 4]:.2f}")
