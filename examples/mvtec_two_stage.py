@@ -31,7 +31,7 @@ from two_stage.training.stages import new_model, train_stage
 def two_stages(settings: Settings, first_stage: Path | None = None) -> Path:
     """The method, with the paper's sections; an interrupted run goes on, a complete one is kept.
 
-    `first_stage` is the folder of a run whose first stage is the same, and is not repeated.
+    `first_stage` is the folder of a run with the same first stage, which is then copied.
     """
     run = open_run(settings, first_stage)
     if run.is_complete:
@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
         partial(ablate.main, train=two_stages),
         "the arms of the paper's Table 2 and five more, side by side",
     ),
-    "tune": (tune.main, "loss weights for your own product, from normal images alone"),
+    "tune": (tune.main, "loss weights for your own product, from normal images only"),
 }
 SCRIPT = "python examples/mvtec_two_stage.py"
 

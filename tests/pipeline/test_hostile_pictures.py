@@ -1,4 +1,4 @@
-"""Pictures from strangers: bombs, cut files, wrong names, pipes, programmes, and links."""
+"""Pictures that somebody else sent: bombs, cut files, wrong names, pipes, programmes, and links."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "is not a picture that Pillow can read; replace or remove",
     ),
     "empty": ("a.png", Path.touch, r"is empty \(0 bytes\); replace or remove it$"),
-    "folder": ("a.png", Path.mkdir, "is no file of a picture but a folder, pipe or device"),
+    "folder": ("a.png", Path.mkdir, "is not a file but a folder, pipe or device"),
     "link to itself": ("a.png", lambda path: path.symlink_to(path), "is damaged|is missing"),
     "link to nowhere": ("a.png", lambda path: path.symlink_to("nowhere.png"), "is missing$"),
 }  # fmt: skip
@@ -103,7 +103,7 @@ def check_in_a_process(path: Path) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    expected = "a.png is no file of a picture but a folder, pipe or device; remove it"
+    expected = "a.png is not a file but a folder, pipe or device; remove it"
     assert expected in check_in_a_process(tmp_path / "a.png")
 
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 from report_cases import NAMES, make_metrics, tables_in
-from two_stage.report.page import repeat_command, write_report
+from two_stage.report.page import write_report
+from two_stage.report.sections import repeat_command
 from two_stage.report.tables import format_scores, percent
 from two_stage.run.settings import PRESETS
 

@@ -1,4 +1,4 @@
-"""Settings, weights, checkpoints and figures from strangers: a line each, nothing executed."""
+"""Files of a run that somebody else wrote: refused in one line, nothing executed."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def fill(name: str, value: float) -> Callable[[Tensors, dict[str, str]], object]
 
 FIRST = "encoder.0.0.weight"
 TENSORS: dict[str, tuple[str, Callable[[Tensors, dict[str, str]], object], str]] = {
-    "weights that are no numbers": ("stage_2", fill(FIRST, float("nan")), "no finite numbers"),
+    "weights that are no numbers": ("stage_2", fill(FIRST, float("nan")), "are NaN or infinite"),
     "a weight missing": ("stage_2", lambda t, _: t.pop(FIRST), "the file has no encoder"),
     "a weight too many": ("stage_2", lambda t, _: t.update(x=t[FIRST].clone()), "it has no x; it"),
     "half precision": ("stage_2", lambda t, _: t.update({FIRST: t[FIRST].half()}), "torch.float16"),

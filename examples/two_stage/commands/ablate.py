@@ -58,7 +58,7 @@ def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
 
 
 def same_first_stage(settings: Settings, earlier: Sequence[Settings]) -> Path | None:
-    """The folder of an earlier run whose first stage is this run's to the last setting."""
+    """The folder of an earlier run whose first stage has the same settings."""
     facts = describe_training(settings, stages_of(settings)[:1])
     for other in earlier:
         if describe_training(other, stages_of(other)[:1]) == facts:

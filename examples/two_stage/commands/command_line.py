@@ -40,7 +40,7 @@ def parse(
     options: type[Options], command: str, arguments: Sequence[str], default: Options | None = None
 ) -> Options:
     """A command's options, with its own name in its help."""
-    # The names of the groups are no part of the options' names.
+    # An option is --width, not --network.width.
     return tyro.cli(
         options,
         prog=f"mvtec_two_stage.py {command}",

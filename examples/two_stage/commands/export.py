@@ -115,8 +115,8 @@ def onnx_session(path: Path) -> Programme:
 def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
     """Pictures N x C x S x S to compare on, and what they are.
 
-    Held-out normal pictures where the run's data is at hand, blurred noise otherwise; and the
-    negative of the first, so that maps far above the threshold are compared too.
+    Held-out normal pictures if the run's data is there, otherwise blurred noise; and the negative
+    of the first, so that maps far above the threshold are compared too.
     """
     data, seed = run.settings.data, run.settings.training.seed
     size, channels = data.image_size, data.channels
@@ -145,7 +145,7 @@ def eager(run: TrainedRun, pictures: Tensor) -> list[Tensor]:
 def largest_differences(
     exported: Programme, pictures: Tensor, expected: Sequence[Tensor]
 ) -> dict[str, float]:
-    """Of each output, over all pictures at once and over the first by itself."""
+    """Of each output, over all pictures in one batch and over the first in a batch of one."""
     differences = dict.fromkeys(OUTPUTS, 0.0)
     for count in (len(pictures), 1):
         with torch.no_grad():
@@ -176,7 +176,7 @@ def tolerances(pixel_threshold: float) -> dict[str, float]:
 def metadata(
     run: TrainedRun, folder: Path, differences: dict[str, dict[str, float]], origin: str
 ) -> dict[str, Any]:
-    """All that a program needs beside the file, and where the file comes from."""
+    """All that a program needs to use the file, and where the file comes from."""
     packages = ONNX_PACKAGES if "onnx" in differences else ()
     return {
         "files": {name: FILES[name] for name in differences},

@@ -155,7 +155,7 @@ def open_out_folder(command: Predict) -> Path:
 def score_pictures(
     run: TrainedRun, paths: Sequence[Path], thresholds: Thresholds, command: Predict, out: Path
 ) -> Iterator[dict[str, Any]]:
-    """A row of the table for each picture, whose heat map and overlay are written on the way."""
+    """A row of the table for each picture, after its heat map and overlay are written."""
     data = run.settings.data
     names = png_names([path.relative_to(command.folder) for path in paths])
     # None: no bar where the output is a file.
@@ -180,7 +180,7 @@ def score_pictures(
             drawn = SimpleNamespace(image=picture, maps={"chosen": full}, mask=no_mask)
             pixels = overlay(drawn, thresholds.pixel)
             Image.fromarray(pixels).save(new_file(out / "overlays" / name))
-        # Last, so that whoever finds the row finds its pictures too.
+        # Last, so that a row in the table means that its pictures are there.
         yield row | row_of(score_map, height, width, thresholds)
 
 
@@ -200,7 +200,7 @@ def row_of(score_map: Tensor, height: int, width: int, thresholds: Thresholds) -
 
 
 def write_rows(rows: Iterator[dict[str, Any]], file: TextIO) -> Iterator[dict[str, Any]]:
-    """Write each row as it comes, so that a stop loses none before it; absent columns are empty."""
+    """Write each row as it comes, so that an interruption loses none; absent columns are empty."""
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
     for row in rows:

@@ -1,8 +1,8 @@
-"""The command `tune`: the weights of luminance, contrast and structure for one's own product.
+"""The command `tune`: weights of luminance, contrast and structure for your own product.
 
-Every candidate is trained and judged on normal images alone: how well it finds painted defects,
-of kinds that training does not use, on normal images held out from training. (The paper chose
-its weights by hand, with the test data at hand.)
+Candidates are trained and judged only on normal images: by how well they find painted defects, of
+kinds that training does not use, on images held out from training. (The paper chose its weights by
+hand, knowing the test data.)
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CANDIDATES: tuple[Weights, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """Find loss weights from normal images alone; an interrupted search goes on."""
+    """Find loss weights with normal images only; an interrupted search goes on."""
 
     settings: Settings
     candidates: tuple[Weights, ...] = CANDIDATES
@@ -62,9 +62,7 @@ def tune(tuning: Tuning, folder: Path) -> str:
         criteria = [
             judge(
                 tuning.settings.changed(
-                    weights=weights,
-                    seed=seed,
-                    run_folder=folder / f"weights-{name}-seed-{seed}",
+                    weights=weights, seed=seed, run_folder=folder / f"weights-{name}-seed-{seed}"
                 )
             )
             for seed in tuning.seeds

@@ -82,7 +82,7 @@ def draw_defects(
 ) -> Drawn:
     """Draw the defects of `batch` patches; each patch has any with the given probability.
 
-    How many numbers are drawn depends on `batch` and `ranges` alone, so that every process that
+    How many numbers are drawn depends only on `batch` and `ranges`, so that every process that
     draws for the same whole batch stays in step. The generator is one of the CPU.
     """
     most = ranges.count[1]
@@ -235,7 +235,7 @@ def _render(
     _, channels, height, width = shape
     sides = (defects.side * image_side).clamp(min=SMALLEST_SIDE)
     sigma = defects.feather.minimum(sides.amin(1) / 6)
-    # Seen from the defect's place, with a margin: the patch's edge is no edge of the defect.
+    # Seen from the defect's place, with a margin: a defect may reach beyond the patch.
     y = torch.arange(-margin, height + margin, device=places.device) - places[:, :1]
     x = torch.arange(-margin, width + margin, device=places.device) - places[:, 1:]
     corners = defects.corners * sides[:, None]

@@ -29,10 +29,7 @@ ATTEMPTS = 20
 
 
 def paint_validation_defect(
-    image: Picture,
-    kind: str,
-    random: np.random.Generator,
-    foreground: Mask | None = None,
+    image: Picture, kind: str, random: np.random.Generator, foreground: Mask | None = None
 ) -> tuple[Picture, Mask]:
     """One defect on a copy of a normal image.
 

@@ -26,13 +26,13 @@ class SourceBank:
     """Number of the group that holds the training images themselves, in their order."""
     grey: bool = False
     """Whether the product has no colour, and so its defects none: a network would find coloured
-    ones by their colour alone."""
+    ones just by their colour."""
 
     def choose(self, uniform: Tensor, target_indices: Tensor | None) -> Tensor:
         """Image numbers B x K from numbers B x K x 2 in [0, 1).
 
-        With `target_indices` (B: each patch's number among the training images) a patch is not
-        given its own image, unless there is no other.
+        With `target_indices` (B: each patch's number among the training images) a patch never gets
+        its own image, unless there is no other.
         """
         group = (uniform[..., 0] * len(self.groups)).long()
         first = group.new_tensor([members.start for members in self.groups])[group]

@@ -54,8 +54,8 @@ EXPECTED = "expected train/good, test and ground_truth (MVTec AD), or normal, de
 def find_category(data_root: Path, category: str) -> CategoryFiles:
     """List the files of `data_root/category`, pair each defect image with its mask, check all.
 
-    Two layouts are known, `MVTEC` and `PLAIN`; beside the normal pictures everything may be left
-    out, and without defective ones `test` is empty. A subfolder of the folder of defective
+    Two layouts are known, `MVTEC` and `PLAIN`; only the normal pictures are needed, and without
+    defective ones `test` is empty. A subfolder of the folder of defective
     pictures is a kind of defect, with its masks in the subfolder of that name; those directly in
     it are of the kind "defective". The mask of a.png is a_mask.png or a.png, of any format, as
     large as its image; it may be all black. Hidden files and other kinds of files are ignored.

@@ -30,7 +30,7 @@ TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
 CROP = 160
 NORMALS = 64
 
-# Columns of the 512 x 512 textures. Test crops come from the middle strip alone: no pixel is in
+# Columns of the 512 x 512 textures. Test crops come only from the middle strip: no pixel is in
 # both sets, and the strips on its two sides show training what a crop may look like.
 TEST_COLUMNS = (176, 336)
 TRAIN_COLUMNS = ((0, 176), (336, 512))

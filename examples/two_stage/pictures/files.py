@@ -28,7 +28,7 @@ PICTURE_SUFFIXES = frozenset(
 # What a file holds counts, not its name: an EPS file, whatever it is called, would be handed to
 # Ghostscript, which executes it. `registered_extensions` above has loaded all of Pillow's formats.
 PICTURE_FORMATS = tuple(name for name in Image.OPEN if name not in NOT_PICTURES)
-# Pictures from which on a progress bar is worth its line.
+# From this many pictures on, a progress bar is worth its line.
 MANY = 100
 
 # For the whole process: warnings.catch_warnings is not safe where several threads read pictures.
@@ -135,9 +135,9 @@ def read_picture(path: Path) -> Image.Image:
 
     Links are followed: large data sets are often folders of links, and reading changes nothing.
     """
-    # A pipe would wait for ever, a device never end.
+    # Reading a pipe could wait for ever, and a device may never end.
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no file of a picture but a folder, pipe or device; remove it")
+        raise UserError(f"{path} is not a file but a folder, pipe or device; remove it")
     try:
         with Image.open(path, formats=PICTURE_FORMATS) as image:
             plain = _to_plain_mode(ImageOps.exif_transpose(image), path)

@@ -1,4 +1,4 @@
-"""The object on a plain background, for artificial defects that belong on the object alone."""
+"""The object on a plain background, where artificial defects must not leave the object."""
 
 from __future__ import annotations
 

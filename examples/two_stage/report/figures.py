@@ -1,7 +1,7 @@
 """Pictures of a run: artificial defects, training, curves, and results as in Figures 6 and 7.
 
-No picture is stretched by itself: a map is drawn from 0 to a scale that the caller takes from
-normal images, so that equal colours mean equal scores in all pictures of a run.
+No picture has a colour scale of its own: a map is drawn from 0 to a value that the caller takes
+from normal images, so that equal colours mean equal scores in all pictures of a run.
 """
 
 from __future__ import annotations
@@ -88,11 +88,7 @@ def save_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         roc_axis.plot(*curve["roc"], **style)
         pro_axis.plot(*curve["pro"], **style)
     roc_axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, zorder=1)
-    roc_axis.set(
-        title="ROC of the pixels",
-        ylabel="share of defective pixels found",
-        xlim=(0, 1),
-    )
+    roc_axis.set(title="ROC of the pixels", ylabel="share of defective pixels found", xlim=(0, 1))
     pro_axis.set(
         title=f"PRO; AUPRO is the area up to {PRO_LIMIT:g} (grey)",
         ylabel="share found, mean over defective regions",

@@ -1,16 +1,13 @@
-"""The report of a run, made from the files of its folder alone."""
+"""The report of a run, made only from the files of its folder."""
 
 from __future__ import annotations
 
 import base64
 import csv
-import dataclasses
 import json
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import yaml
@@ -18,52 +15,12 @@ from markupsafe import Markup
 
 from ..run.arms import ARMS
 from ..run.folder import write_atomically
-from ..run.groups import Running
-from ..run.settings import PRESETS, names_of
 from . import paper
 from .figures import save_curves, save_training_curves
-from .tables import (
-    MEASURES,
-    Table,
-    count_test_pictures,
-    escape_markdown,
-    kind_tables,
-    paper_tables,
-    percent,
-    score_tables,
-)
+from .sections import FLAGGED, FOUND, sections_of
+from .tables import MEASURES, escape_markdown, percent
 
-FOUND, FLAGGED = "defective_images_found", "normal_images_flagged"
-PSNR_SSIM = ("psnr", "ssim")
 HEADLINES = ("pixel_auroc", "aupro", "image_auroc")
-# What a run folder may hold; panels of one kind of defect are panels_KIND.png.
-CAPTIONS = {
-    "artificial_defects.png": "Artificial defects (ADGA) as training sees them.",
-    "image_scores.png": "Scores of the test pictures and the threshold for pictures.",
-    "curves.png": "ROC and PRO curves of every score.",
-    "training_curves.png": "Loss and sigma of the window at every optimiser step; the dotted line "
-    "is the start of stage 2.",
-    "arms.png": "The arms of the ablation on the same pictures.",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    path: Path
-    caption: str
-
-    @property
-    def link(self) -> str:
-        return quote(self.path.name)
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    title: str
-    texts: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
-    code: str = ""
 
 
 def write_report(folder: Path) -> None:
@@ -89,113 +46,12 @@ def write_report(folder: Path) -> None:
         "summary": f"Preset {metrics['preset']}, seed {metrics['seed']}, {metrics['device']}, "
         f"precision {metrics['precision']}. Nothing was chosen or normalised on test pictures.",
         "facts": _facts(metrics),
-        "sections": [s for s in _sections(metrics, saved, folder) if s.tables or s.pictures],
+        "sections": sections_of(metrics, saved, folder),
         "doi": paper.DOI,
     }
     for suffix, environment in (("html", _environment(True)), ("md", _environment(False))):
         text = environment.get_template(f"template.{suffix}").render(content)
         write_atomically(folder / f"report.{suffix}", text.encode())
-
-
-def repeat_command(settings: Mapping[str, Any]) -> str:
-    """The command line that repeats a run: its preset, and what differs from it."""
-    preset = PRESETS[settings["preset"]].to_dict()
-    words = ["python", "examples/mvtec_two_stage.py", "train", "--preset", settings["preset"]]
-    for name, value in settings.items():
-        # Where the results go changes none of them.
-        if name in ("preset", *names_of(Running)) or preset.get(name) == value:
-            continue
-        flag = name.replace("_", "-")
-        if name == "compile":
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{flag}", *map(str, values)]
-    return shlex.join(words)
-
-
-def _sections(metrics: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> list[Section]:
-    scores, thresholds, found = metrics["scores"], metrics["thresholds"], metrics["at_threshold"]
-    panels = [
-        Picture(path, f"Results: {path.stem.removeprefix('panels').strip('_') or 'all kinds'}.")
-        for path in sorted(folder.glob("panels*.png"))
-    ]
-    scale = (
-        "All maps of a run share one colour scale, from 0 to the value at the end of the colour "
-        "bar, which comes from normal pictures and not from the picture shown; no picture is "
-        "stretched by itself. Orange outlines what lies above the threshold, blue the true defect."
-    )
-    files = [
-        "Heat map, overlay, predicted mask and reconstruction of each lie in the folder pictures/."
-    ]
-    if not (folder / "pictures").is_dir():
-        files = []
-    return [
-        Section("Beside the paper", _about_paper(metrics), paper_tables(metrics)),
-        Section(
-            "Results in pictures", [scale, *files], pictures=panels + _pictures(folder, "arms")
-        ),
-        Section(
-            "Scores",
-            [
-                "Percent; 50 is chance for an AUROC. Pixel figures pool the pixels of all test "
-                "pictures. AUPRO is the per-region overlap up to a false positive rate of 0.3. "
-                "The best F1 is an oracle: its threshold was chosen on the labels. The baselines "
-                "look at the input alone and need no training: what they reach, the test set "
-                "gives away."
-            ],
-            score_tables(metrics),
-        ),
-        Section(
-            "By kind of defect",
-            ["Each kind with all normal test pictures, for the headline score."],
-            kind_tables(metrics, ["chosen"]),
-        ),
-        Section(
-            "Thresholds and what they give",
-            [
-                f"Quantile {thresholds['quantile']:g} of normal pictures held out "
-                "from training: of their pixels for maps, of their scores for pictures."
-            ],
-            [
-                Table(
-                    ("threshold", "value"),
-                    [(name, _number(thresholds[name])) for name in ("pixel", "image")],
-                ),
-                Table(
-                    ("at the threshold for pictures", "%"),
-                    [
-                        ("defective pictures found", percent(found.get(FOUND))),
-                        ("normal pictures flagged", percent(found.get(FLAGGED))),
-                    ],
-                ),
-            ],
-            _pictures(folder, "image_scores"),
-        ),
-        Section("Chosen on held-out normals", *_choice(metrics["chosen_on_held_out_normals"])),
-        Section(
-            "Reconstruction of normal test pictures",
-            ["How clean the background comes back: higher is better for both."],
-            [
-                Table(
-                    ("PSNR (dB)", "SSIM"),
-                    [[_number(metrics["reconstruction_of_normals"].get(k)) for k in PSNR_SSIM]],
-                )
-            ],
-        ),
-        Section("ROC and PRO curves", pictures=_pictures(folder, "curves")),
-        Section("Training", pictures=_pictures(folder, "training_curves", "artificial_defects")),
-        Section(
-            "The run",
-            ["The command that repeats it:"],
-            _run_tables(metrics, saved),
-            code=repeat_command(saved["settings"]),
-        ),
-        Section(
-            "Appendix: every score by kind of defect",
-            tables=kind_tables(metrics, [name for name in scores if name != "chosen"]),
-        ),
-    ]
 
 
 def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -205,78 +61,6 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [(f"{MEASURES[key]}, %", percent(chosen[key])) for key in HEADLINES]
     facts.append(("defective pictures found, %", percent(found.get(FOUND))))
     return [*facts, ("normal pictures flagged, %", percent(found.get(FLAGGED)))]
-
-
-def _about_paper(metrics: Mapping[str, Any]) -> list[str]:
-    official = paper.OFFICIAL_TEST_IMAGES.get(metrics["category"])
-    if official is None:
-        return []
-    normal, defective = count_test_pictures(metrics)
-    texts = [
-        "The paper's figure is Table 1's AuROC for MVTec AD's whole official test set "
-        f"({official[0]} normal and {official[1]} defective pictures, 512 x 512). This run was "
-        f"tested on {normal} normal and {defective} defective pictures."
-    ]
-    if official != (normal, defective):
-        texts.append("The test sets differ, so the difference is an indication, no comparison.")
-    return texts
-
-
-def _choice(chosen: Mapping[str, Any]) -> tuple[list[str], list[Table]]:
-    texts = [
-        f"Chosen: {chosen['residual']}, smoothed with a standard deviation of "
-        f"{chosen['smoothing']:g} pixels, by how well it finds artificial defects on normal "
-        "pictures held out from training: the criterion is the image AUROC of clean against "
-        "painted ones, averaged over the kinds of defect. No test picture had a say."
-    ]
-    rows = [
-        [
-            c["residual"],
-            f"{c['smoothing']:g}",
-            *(percent(c[k]) for k in ("pixel_auroc", "aupro", "criterion")),
-        ]
-        for c in chosen.get("candidates", ())
-    ]
-    header = ("residual", "smoothing, pixels", "pixel AUROC", "AUPRO", "criterion")
-    return texts, [
-        Table(header, rows or [[chosen["residual"], f"{chosen['smoothing']:g}", *"---"]])
-    ]
-
-
-def _run_tables(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> list[Table]:
-    images, model = metrics["images"], metrics["model"]
-    facts = [
-        ("pictures to train on", f"{images['train']}"),
-        ("pictures held out", f"{images['validation']}"),
-        *((f"test pictures, {kind}", f"{n}") for kind, n in images["test"].items()),
-        ("parameters", f"{model['parameters']:,}"),
-        ("multiply-adds per patch", f"{model['multiply_adds_per_patch']:,}"),
-        *(
-            (f"seconds of {name.replace('_', ' ')}", _count(value))
-            for name, value in metrics["seconds"].items()
-        ),
-    ]
-    settings = [(name, _plain(value)) for name, value in saved["settings"].items()]
-    versions = [(name, str(value)) for name, value in saved.get("versions", {}).items()]
-    tables = [Table(("size and time", ""), facts), Table(("setting", "value"), settings)]
-    return tables + ([Table(("package", "version"), versions)] if versions else [])
-
-
-def _pictures(folder: Path, *stems: str) -> list[Picture]:
-    paths = [folder / f"{stem}.png" for stem in stems]
-    return [Picture(path, CAPTIONS[path.name]) for path in paths if path.is_file()]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _count(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
-
-
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _environment(html: bool) -> jinja2.Environment:

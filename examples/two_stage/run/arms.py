@@ -28,7 +28,7 @@ class Arm:
     title: str
     stages: tuple[Plan, ...]
     table_2: float | None = None
-    """The paper's AUROC in percent, of hazelnut alone."""
+    """The paper's AUROC in percent, of hazelnut only."""
 
 
 def _both(**changes: bool | str) -> tuple[Plan, ...]:

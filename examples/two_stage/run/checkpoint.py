@@ -54,11 +54,9 @@ def read_weights(model: nn.Module, path: Path) -> tuple[dict[str, Tensor], Facts
                 f"{path} does not fit the network of its settings: {name} has shape and type "
                 f"{found}, expected {wanted}; it is of another run"
             )
-        # A score that is not a number lies above no threshold: every picture would be called good.
+        # NaN is above no threshold: every picture would be called good.
         if not tensor.isfinite().all():
-            raise UserError(
-                f"{path} holds values of {name} that are no finite numbers; train again"
-            )
+            raise UserError(f"{path} holds values of {name} that are NaN or infinite; train again")
     return tensors, facts
 
 
@@ -73,7 +71,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
-    """The newest checkpoint that is whole, None where there is none.
+    """The newest undamaged checkpoint, or None if there is no checkpoint.
 
     Raises:
         UserError: there are checkpoints, all damaged.
@@ -123,7 +121,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Facts]:
 
 
 def named_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names start with the prefix, by the rest of their names."""
+    """The tensors whose names start with the prefix, by the rest of their names."""
     return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
 
 

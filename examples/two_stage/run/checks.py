@@ -7,6 +7,7 @@ import math
 import reprlib
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,38 +15,24 @@ from .errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Between:
-    """Least and largest value. The largest lie far above all that is of use: neither a slip of
-    the pen nor a file from elsewhere should ask for all memory."""
+class Bound:
+    """What a value must satisfy, beside the field that holds it."""
 
-    low: float
-    high: float
-
-    def fault(self, value: Any) -> str:
-        fits = self.low <= value <= self.high
-        return "" if fits else f"must be from {self.low:,} to {self.high:,}, got {brief(value)}"
+    words: str
+    holds: Callable[[Any], bool]
 
 
-@dataclasses.dataclass(frozen=True)
-class Inside:
-    """Between two values, and neither of them."""
-
-    low: float
-    high: float
-
-    def fault(self, value: Any) -> str:
-        fits = self.low < value < self.high
-        return "" if fits else f"must lie between {self.low} and {self.high}, got {value}"
+def between(low: float, high: float) -> Bound:
+    """The largest values lie far above what is useful: neither a typing error nor a file from
+    elsewhere should take all memory."""
+    return Bound(f"be from {low:,} to {high:,}", lambda value: low <= value <= high)
 
 
-class Rising:
-    """A least and a largest value."""
+def inside(low: float, high: float) -> Bound:
+    return Bound(f"lie between {low} and {high}", lambda value: low < value < high)
 
-    def fault(self, value: Any) -> str:
-        low, high = value
-        if 0 < low <= high:
-            return ""
-        return f"takes a least and a largest value, both positive; got {low} {high}"
+
+RISING = Bound("be a least and a largest value, both positive", lambda v: 0 < v[0] <= v[1])
 
 
 class Checked:
@@ -59,8 +46,8 @@ class Checked:
             if not fits(value, kinds[name]):
                 raise UserError(f"{name} must be {describe(kinds[name])}, got {brief(value)}")
             for bound in getattr(annotations[name], "__metadata__", ()):
-                if value is not None and (fault := bound.fault(value)):
-                    raise UserError(f"{name} {fault}")
+                if value is not None and not bound.holds(value):
+                    raise UserError(f"{name} must {bound.words}, got {brief(value)}")
         self.check()
 
     def check(self) -> None:

@@ -56,12 +56,12 @@ def make_run_folder(settings: Settings, folder: Path) -> None:
 def refuse_links(folder: Path) -> None:
     """Raise a UserError if anything in a folder to be written to is a symbolic link.
 
-    Following it would change files elsewhere; no run of ours has links in it.
+    Following one would change files elsewhere, and a run makes no links.
     """
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise UserError(
-                f"expected files and folders alone in {folder}, got the link {path} to "
+                f"expected no links in {folder}, got the link {path} to "
                 f"{path.readlink()}; remove it, or name another folder"
             )
 

@@ -18,13 +18,13 @@ from .settings import Settings
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Every process has one; the main process alone writes and prints."""
+    """Every process has one; only the main process writes and prints."""
 
     settings: Settings
     folder: Path
     processes: Accelerator
     first_stage: Path | None = None
-    """Folder of another run whose first stage is this run's too, and is not repeated."""
+    """Folder of another run with the same first stage, which is then copied."""
 
     @property
     def is_main(self) -> bool:

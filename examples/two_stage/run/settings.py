@@ -13,7 +13,7 @@ from .checks import Checked, brief
 from .errors import UserError
 from .groups import Data, Defects, Network, Running, Scoring, Stages, Training
 
-# Their background is plain and never defective, so artificial defects belong on the object alone.
+# Their background is plain and never defective, so artificial defects belong on the object.
 OBJECTS_ON_PLAIN_BACKGROUND = frozenset({"bottle", "capsule", "hazelnut", "hazelnut_toy", "pill"})
 
 # Files list settings in this order, which is older than the groups; a name that is not in it
@@ -91,14 +91,13 @@ class Settings(Checked):
         return Settings(preset, **groups)
 
     def to_dict(self, *groups: type) -> dict[str, Any]:
-        """Plain values for YAML and JSON, flat; of these groups alone, if any are named."""
+        """Plain values for YAML and JSON, flat; only those of `groups`, if any are given."""
         values = {} if groups else {"preset": self.preset}
         for group in self._groups().values():
             if not groups or type(group) in groups:
                 values |= dataclasses.asdict(group)
-        order = {key: number for number, key in enumerate(ORDER)}
-        ordered = sorted(values, key=lambda key: order.get(key, len(order)))
-        return {key: _plain(values[key]) for key in ordered}
+        known = [key for key in ORDER if key in values]
+        return plain({key: values[key] for key in (*known, *values)})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
@@ -113,6 +112,13 @@ class Settings(Checked):
     def _groups(self) -> dict[str, Checked]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if name != "preset"}
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Of types that YAML and JSON know."""
+    paths = {key: str(value) for key, value in values.items() if isinstance(value, Path)}
+    lists = {key: list(value) for key, value in values.items() if isinstance(value, tuple)}
+    return values | paths | lists
 
 
 def names_of(group: type) -> list[str]:
@@ -142,9 +148,3 @@ PRESETS = {
         test_stride=64,
     ),
 }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value

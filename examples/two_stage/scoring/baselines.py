@@ -1,4 +1,4 @@
-"""Scores from the input alone: what a category gives away without any training."""
+"""Scores that need only the input: what a category gives away without any training."""
 
 from __future__ import annotations
 

@@ -183,8 +183,8 @@ def score_samples(
 ) -> Iterator[Result]:
     """Score pictures one at a time, so that memory does not grow with their number.
 
-    With `normality` each residual alone is a score too, with `mean`, the mean normal image, the
-    scores that need no network.
+    With `normality` each single residual is scored too; with `mean`, the mean normal image, so are
+    the baselines that need no network.
     """
     parts = []
     if normality is not None:

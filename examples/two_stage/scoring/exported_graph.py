@@ -30,7 +30,7 @@ class ReconstructionAndMap(nn.Module):
         settings, scorer = run.settings, run.scorer
         size, patch_size = settings.data.image_size, settings.training.patch_size
         starts = torch.tensor(patch_starts(size, patch_size, settings.scoring.test_stride))
-        # The training's memory layout, channels last, is no plain tensor to torch.export.save.
+        # torch.export.save does not take training's memory layout, channels last.
         self.model = copy.deepcopy(run.model).to(memory_format=torch.contiguous_format)
         self.patch_size = patch_size
         self.patches_per_side = len(starts)

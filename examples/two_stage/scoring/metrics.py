@@ -94,7 +94,7 @@ def _rates(normal: Counts, defective: NDArray[np.generic]) -> tuple[Floats, Floa
 
 
 def _weighted(normal: Counts, defective: NDArray[np.generic]) -> tuple[Mask, Counts, Floats]:
-    """Labels, scores and sample weights; the figures see ranks alone, so the bin is the score."""
+    """Labels, scores and weights; figures depend only on ranks, so the bin is the score."""
     normal_bins, defective_bins = np.flatnonzero(normal), np.flatnonzero(defective)
     labels = np.repeat([False, True], [len(normal_bins), len(defective_bins)])
     scores = np.concatenate([normal_bins, defective_bins])
@@ -120,7 +120,7 @@ class Scores:
     ) -> None:
         """Count one image under one score; the image's own score is its map's largest value.
 
-        A defective image with an empty mask counts as an image alone: which of its pixels are
+        A defective image with an empty mask counts only as an image: which of its pixels are
         defective is not known.
 
         Args:

@@ -64,10 +64,7 @@ def residual_maps(
 
 
 def _aw_ssim_residual(
-    images: Tensor,
-    reconstructions: Tensor,
-    weights: tuple[float, float, float] | str,
-    backend: str,
+    images: Tensor, reconstructions: Tensor, weights: tuple[float, float, float] | str, backend: str
 ) -> Tensor:
     similarity = aw_ssim(
         reconstructions,

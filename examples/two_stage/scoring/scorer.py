@@ -108,7 +108,7 @@ class Scorer:
 
 
 def _check_scorer(values: Any, tensors: Mapping[str, Tensor]) -> None:
-    """A value that is no number would not fail: it would call every picture good."""
+    """NaN would not fail: it would call every picture good."""
     if not isinstance(values, dict) or set(values) != set(FIELDS):
         raise ValueError(f"expected the values {', '.join(FIELDS)}, got {brief(values)}")
     if values["residual"] not in SCORED:
@@ -187,10 +187,7 @@ def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> N
 
 @torch.inference_mode()
 def reconstruct_and_compare(
-    model: nn.Module,
-    image: Tensor,
-    settings: Settings,
-    parts: tuple[str, ...] = BASE_RESIDUALS,
+    model: nn.Module, image: Tensor, settings: Settings, parts: tuple[str, ...] = BASE_RESIDUALS
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The reconstruction of an image C x S x S, float in [0, 1], and its residual maps.
 

@@ -22,6 +22,7 @@ from .metrics import aupro, pixel_auroc, quantile
 from .pixel_counts import PixelCounts
 from .residuals import residual_parts
 from .scorer import (
+    FIELDS,
     SCORED,
     Normality,
     Scorer,
@@ -62,11 +63,10 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
         settings,
         np.random.default_rng(settings.training.seed),
     )
-    # Between processes rounding may differ; all of them score what the first one chose.
-    fields = (scorer.residual, scorer.smoothing, scorer.pixel_threshold, scorer.image_threshold)
-    fields, table = broadcast_object_list([fields, table])
-    residual, smoothing, pixel_threshold, image_threshold = fields
-    scorer = Scorer(residual, smoothing, normality, pixel_threshold, image_threshold)
+    # Rounding may differ between processes; all of them score what the first one chose.
+    own = [getattr(scorer, name) for name in FIELDS]
+    chosen, table = broadcast_object_list([own, table])
+    scorer = Scorer(normality=normality, **dict(zip(FIELDS, chosen, strict=True)))
     return Choice(scorer, normality, table)
 
 

@@ -29,7 +29,7 @@ class SumOverProcesses(torch.autograd.Function):
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` over the batches of all processes; they must be of equal size.
 
-    `nn.SyncBatchNorm` does the same on GPUs alone.
+    `nn.SyncBatchNorm` does the same, but only on GPUs.
     """
 
     def forward(self, x: Tensor) -> Tensor:

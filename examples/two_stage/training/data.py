@@ -39,7 +39,7 @@ class RunData:
 
 
 def prepare_data(run: Run, *, with_test: bool = True) -> RunData:
-    """The data of a run, and its folder: in an order in which faults leave none and delete none."""
+    """The data of a run, and its folder; faulty data leaves no folder behind and deletes no run."""
     if run.settings.data.data_root is None:
         # The demo's pictures are written into the run's folder.
         check_demo(run.settings)
@@ -62,11 +62,7 @@ def load_data(run: Run, *, with_test: bool = True) -> RunData:
 
 
 def load_run_data(
-    settings: Settings,
-    folder: Path,
-    device: torch.device | str = "cpu",
-    *,
-    with_test: bool = True,
+    settings: Settings, folder: Path, device: torch.device | str = "cpu", *, with_test: bool = True
 ) -> RunData:
     """Check every file, then read the normal images; the demo's are written to `folder` first.
 

@@ -23,11 +23,7 @@ class Autoencoder(nn.Module):
     """N x C x H x W in [0, 1] to the same shape and range; H and W are multiples of 32."""
 
     def __init__(
-        self,
-        channels: int = 3,
-        width: int = 32,
-        latent_channels: int = 64,
-        skips: Skips = "two",
+        self, channels: int = 3, width: int = 32, latent_channels: int = 64, skips: Skips = "two"
     ) -> None:
         super().__init__()
         self.skipped = SKIPPED_STAGES[skips]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import time
@@ -31,7 +30,7 @@ from ..run.errors import UserError, one_line
 from ..run.folder import parse_json, save_json, write_atomically
 from ..run.groups import Data, Defects, Network, Training
 from ..run.run import Run
-from ..run.settings import Settings
+from ..run.settings import Settings, plain
 from .batch_norm import measure_batch_norm, share_batch_norm
 from .data import RunData
 from .losses import Stage, StageLoss, stages_of
@@ -103,7 +102,7 @@ def adopt_stage(number: int, source: Path, run: Run) -> None:
 def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
     """Everything that the weights after `stages` depend on."""
     return {
-        "stages": [_plain(dataclasses.asdict(stage)) for stage in stages],
+        "stages": [plain(dataclasses.asdict(stage)) for stage in stages],
         "settings": settings.to_dict(Data, Network, Training, Defects),
     }
 
@@ -142,12 +141,7 @@ def _train(
     network = torch.compile(model) if training.compile else model
     network, optimiser = processes.prepare(network, optimiser)
     network.train()
-    bar = tqdm(
-        total=total,
-        initial=first,
-        desc=f"stage {number}",
-        disable=not run.is_main,
-    )
+    bar = tqdm(total=total, initial=first, desc=f"stage {number}", disable=not run.is_main)
     recent: list[Tensor] = []
     for step in range(first, total):
         epoch, step_of_epoch = divmod(step, patches.steps_per_epoch)
@@ -209,7 +203,7 @@ def _continue_from_checkpoint(
     if found is None:
         return START
     tensors, facts = found
-    # A file that is whole may still be of another run, or of a stranger's making.
+    # An undamaged file may still come from another run, or from somebody else.
     try:
         if facts["stage"] != number:
             return START
@@ -240,7 +234,7 @@ def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any])
 
 
 def training_seconds(folder: Path) -> dict[str, float]:
-    """Seconds of each stage trained in this folder; a stage taken from another run has none."""
+    """Seconds of each stage trained in this folder; a stage copied from another run has none."""
     path = folder / "seconds.json"
     return parse_json(path.read_bytes(), path) if path.exists() else {}
 
@@ -258,12 +252,6 @@ def _write_log(log: Tensor, path: Path) -> None:
 
 
 def _join_logs(paths: list[Path], target: Path) -> None:
-    lines = [",".join(LOG_COLUMNS)]
-    for path in paths:
-        with path.open(newline="") as file:
-            lines += [",".join(row) for row in list(csv.reader(file))[1:]]
+    logs = [path.read_text().splitlines() for path in paths]
+    lines = [",".join(LOG_COLUMNS), *(line for log in logs for line in log[1:])]
     write_atomically(target, ("\n".join(lines) + "\n").encode())
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
