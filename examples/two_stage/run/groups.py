@@ -13,15 +13,9 @@ from .errors import UserError
 ArmName = Literal[tuple(ARMS)]
 Source = Literal["same", "categories", "noise", "folder"]
 Residual = Literal[
-    "auto",
-    "l1",
-    "aw_ssim",
-    "gradient",
-    "l1+aw_ssim",
-    "l1+gradient",
-    "aw_ssim+gradient",
-    "l1+aw_ssim+gradient",
-]
+    "auto", "l1", "aw_ssim", "gradient",
+    "l1+aw_ssim", "l1+gradient", "aw_ssim+gradient", "l1+aw_ssim+gradient",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

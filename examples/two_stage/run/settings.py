@@ -125,26 +125,8 @@ def names_of(group: type) -> list[str]:
     return [field.name for field in dataclasses.fields(group)]
 
 
-PRESETS = {
-    "demo": Settings.of(
-        preset="demo", channels=1, stage_1_epochs=6, stage_2_epochs=14, crops_per_image=8
-    ),
-    "quick": Settings.of(
-        preset="quick",
-        category="pill",
-        image_size=256,
-        stage_1_epochs=6,
-        stage_2_epochs=14,
-        crops_per_image=8,
-    ),
-    "paper": Settings.of(preset="paper", category="pill", image_size=512, width=32, test_stride=64),
-    "long": Settings.of(
-        preset="long",
-        category="pill",
-        image_size=512,
-        width=32,
-        stage_1_epochs=100,
-        stage_2_epochs=200,
-        test_stride=64,
-    ),
-}
+DEMO = Settings.of(channels=1, stage_1_epochs=6, stage_2_epochs=14, crops_per_image=8)
+QUICK = DEMO.changed(preset="quick", category="pill", channels=3, image_size=256)
+PAPER = Settings.of(preset="paper", category="pill", image_size=512, width=32, test_stride=64)
+LONG = PAPER.changed(preset="long", stage_1_epochs=100, stage_2_epochs=200)
+PRESETS = {settings.preset: settings for settings in (DEMO, QUICK, PAPER, LONG)}

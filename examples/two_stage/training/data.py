@@ -40,13 +40,13 @@ class RunData:
 
 def prepare_data(run: Run, *, with_test: bool = True) -> RunData:
     """The data of a run, and its folder; faulty data leaves no folder behind and deletes no run."""
-    if run.settings.data.data_root is None:
-        # The demo's pictures are written into the run's folder.
+    demo = run.settings.data.data_root is None
+    if demo:
+        # Its pictures are written into the run's folder.
         check_demo(run.settings)
         run.make_folder()
-        data = load_data(run, with_test=with_test)
-    else:
-        data = load_data(run, with_test=with_test)
+    data = load_data(run, with_test=with_test)
+    if not demo:
         run.make_folder()
     run.print(
         f"{run.settings.data.category}, {run.settings.stages.arm}: {len(data.train)} normal images "
