@@ -16,17 +16,17 @@ from typing import Any
 import pytorch_msssim
 import torch
 from torch import Tensor, nn
-from two_stage.arms import WithL1
-from two_stage.batch_norm import measure_batch_norm
-from two_stage.cpu_memory import keep_freed_memory
-from two_stage.dataset import NORMAL, find_category
-from two_stage.demo_dataset import CROP, TEXTURES, write_demo_dataset
-from two_stage.metrics import pixel_metrics, reconstruction_quality
-from two_stage.model import Autoencoder
-from two_stage.picture_files import load_images, load_mask
-from two_stage.pixel_counts import PixelCounts
-from two_stage.residuals import residual_maps
-from two_stage.training import learning_rate
+from two_stage.pictures.category import NORMAL, find_category
+from two_stage.pictures.demo import CROP, TEXTURES, write_demo_dataset
+from two_stage.pictures.files import load_images, load_mask
+from two_stage.run.cpu_memory import keep_freed_memory
+from two_stage.scoring.metrics import pixel_metrics, reconstruction_quality
+from two_stage.scoring.pixel_counts import PixelCounts
+from two_stage.scoring.residuals import residual_maps
+from two_stage.training.batch_norm import measure_batch_norm
+from two_stage.training.losses import WithL1
+from two_stage.training.model import Autoencoder
+from two_stage.training.stages import learning_rate
 
 from aw_ssim import AWSSIMLoss, CombinedPerceptualLoss, SSIMLoss
 from benchmarks.measure.harness import machine, save, versions

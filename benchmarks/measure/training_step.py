@@ -5,15 +5,14 @@ Network, batch, patches and optimiser are those of the presets.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from two_stage.arms import StageLoss, stages_of
-from two_stage.cpu_memory import keep_freed_memory
-from two_stage.model import build_model
-from two_stage.settings import PRESETS, Settings
+from two_stage.run.cpu_memory import keep_freed_memory
+from two_stage.run.settings import PRESETS, Settings
+from two_stage.training.losses import StageLoss, stages_of
+from two_stage.training.model import build_model
 
 from benchmarks.measure.harness import interleaved_times, machine, save
 
@@ -22,8 +21,10 @@ BASELINE = "MSE"
 
 
 def steps(settings: Settings, device: str) -> dict[str, Callable[[], None]]:
-    generator = torch.Generator().manual_seed(settings.seed)
-    shape = (settings.batch_size, settings.channels, settings.patch_size, settings.patch_size)
+    training = settings.training
+    generator = torch.Generator().manual_seed(training.seed)
+    side = training.patch_size
+    shape = (training.batch_size, settings.data.channels, side, side)
     patches = torch.rand(shape, generator=generator).to(device)
     patches = patches.contiguous(memory_format=torch.channels_last)
     losses = {
@@ -34,9 +35,9 @@ def steps(settings: Settings, device: str) -> dict[str, Callable[[], None]]:
 
 
 def step(settings: Settings, loss: nn.Module, patches: Tensor) -> Callable[[], None]:
-    torch.manual_seed(settings.seed)
-    model = build_model(settings).to(patches.device).train()
-    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    torch.manual_seed(settings.training.seed)
+    model = build_model(settings.data.channels, settings.network).to(patches.device).train()
+    optimiser = torch.optim.Adam(model.parameters(), settings.training.learning_rate)
 
     def run() -> None:
         value = loss(model(patches), patches)
@@ -54,13 +55,13 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     cases = []
     for width in (16, 32):
-        settings = dataclasses.replace(PRESETS["paper"], width=width)
+        settings = PRESETS["paper"].changed(width=width)
         rows = interleaved_times(steps(settings, device), ROUNDS)
         for name, row in rows.items():
             row["ratio"] = round(row["median"] / rows[BASELINE]["median"], 2)
             print(f"width {width}, {name:8} {row['median']:8.1f} ms {row['ratio']:6.2f}")
         cases.append({"width": width, "milliseconds": rows})
-    settings = dataclasses.asdict(PRESETS["paper"])
+    settings = PRESETS["paper"].to_dict()
     kept = ("batch_size", "channels", "patch_size", "seed")
     results = {
         "machine": machine() | {"device": device},

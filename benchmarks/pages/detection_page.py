@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from two_stage.paper import TABLE_1, TABLE_2
-from two_stage.tables import ARMS, MEASURES
+from two_stage.report.paper import TABLE_1
+from two_stage.report.tables import MEASURES
+from two_stage.run import arms as plans
 
 from benchmarks.measure.detection import METRICS, RECIPE, Row
 from benchmarks.pages.markdown import percent, spread, table
@@ -20,6 +21,8 @@ SCORES = {
 UNTRAINED = list(SCORES)[2:]
 METRIC_COLUMNS = [("all", metric, MEASURES[metric]) for metric in METRICS]
 ONE_STAGE = ("ssim+l1", "lpips+ssim", "aw-ssim")
+ARMS = {name: arm.title for name, arm in plans.ARMS.items()}
+TABLE_2 = {name: arm.table_2 for name, arm in plans.ARMS.items() if arm.table_2}
 GENERATED = ["carpet", "leather", "wood", "tile", "hazelnut"]
 # The term that weighs most in the preset, the paper's direction.
 HEAVIEST = dict.fromkeys(GENERATED[:3], "structure") | dict.fromkeys(GENERATED[3:], "luminance")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from two_stage.paper import OFFICIAL_TEST_IMAGES, TABLE_1
-from two_stage.tables import ARMS
+from two_stage.report.paper import OFFICIAL_TEST_IMAGES, TABLE_1
 
 from benchmarks.measure.detection import Row
 from benchmarks.pages.contestants import AW_SSIM, SSIM, Json, is_ours, shape_name
 from benchmarks.pages.detection_page import (
+    ARMS,
     ONE_STAGE,
     UNTRAINED,
     by_name,

@@ -1,1 +1,1 @@
-"""Helpers of the two-stage defect detection example; `../mvtec_two_stage.py` tells the story."""
+"""The pipeline behind `../mvtec_two_stage.py`; README.md has its folders and arrows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from two_stage.baselines import input_only_maps, mean_image
+from two_stage.scoring.baselines import input_only_maps, mean_image
 
 
 def test_the_mean_image_is_exact_over_several_chunks() -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 from torch import nn
-from two_stage.batch_norm import SharedBatchNorm2d, share_batch_norm
+from two_stage.training.batch_norm import SharedBatchNorm2d, share_batch_norm
 
 
 def test_every_batch_norm_is_replaced_and_evaluation_is_torch_s() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_stage.checkpoint import (
+from two_stage.run.checkpoint import (
     CURRENT,
     PREVIOUS,
     flatten_optimiser,
@@ -19,8 +19,8 @@ from two_stage.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from two_stage.model import Autoencoder
-from two_stage.run_folder import RunError
+from two_stage.run.errors import UserError
+from two_stage.training.model import Autoencoder
 
 
 def build(width: int = 4) -> Autoencoder:
@@ -61,7 +61,7 @@ def test_a_failed_write_keeps_the_older_weights(
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_weights(build(width=8), tmp_path / "weights.safetensors")
-    with pytest.raises(RunError, match=r"weights\.safetensors does not fit the network"):
+    with pytest.raises(UserError, match=r"weights\.safetensors does not fit the network"):
         load_weights(build(), tmp_path / "weights.safetensors")
 
 
@@ -72,10 +72,10 @@ def test_pickled_weights_are_refused_unread(tmp_path: Path) -> None:
 
     path = tmp_path / "weights.safetensors"
     path.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(RunError, match="damaged or cut short"):
+    with pytest.raises(UserError, match="damaged or cut short"):
         load_weights(build(), path)
     torch.save({"weight": torch.ones(2)}, path)
-    with pytest.raises(RunError, match="damaged or cut short"):
+    with pytest.raises(UserError, match="damaged or cut short"):
         load_weights(build(), path)
     assert not (tmp_path / "executed").exists()
 
@@ -105,7 +105,7 @@ def test_a_truncated_checkpoint_is_named_and_the_previous_one_used(tmp_path: Pat
     assert found is not None
     assert found[1] == {"steps": 1}
     cut_short(tmp_path / PREVIOUS)
-    with pytest.raises(RunError, match=r"start again with --overwrite"):
+    with pytest.raises(UserError, match=r"start again with --overwrite"):
         load_checkpoint(tmp_path)
 
 

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
 from torch import Tensor
-from two_stage import export
-from two_stage.exported_graph import ReconstructionAndMap
-from two_stage.picture_files import DataError, load_image
-from two_stage.run_data import split_held_out
-from two_stage.run_folder import RunError
-from two_stage.trained_run import load_trained_run
+from two_stage.commands import export
+from two_stage.pictures.files import load_image
+from two_stage.run.errors import UserError
+from two_stage.scoring.exported_graph import ReconstructionAndMap
+from two_stage.scoring.trained_run import load_trained_run
+from two_stage.training.data import split_held_out
 
 NAMES = ["reconstruction", "anomaly_map", "image_score"]
 
@@ -75,7 +75,8 @@ def test_the_graph_equals_eager_for_every_kind_of_run(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
     run = load_trained_run(write_run(tmp_path / "run", **options), "cpu")
-    shape = (2, run.settings.channels, run.settings.image_size, run.settings.image_size)
+    data = run.settings.data
+    shape = (2, data.channels, data.image_size, data.image_size)
     batch = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         outputs = ReconstructionAndMap(run)(batch)
@@ -132,7 +133,7 @@ def test_a_wrong_export_is_an_error_and_leaves_no_file(
     batch = torch.export.Dim("batch", min=1)
     wrong = torch.export.export(Wrong(), (images(2),), dynamic_shapes={"image": {0: batch}})
     monkeypatch.setattr(export, "export_program", lambda run: wrong)
-    with pytest.raises(RunError, match="the torch export differs from eager by"):
+    with pytest.raises(UserError, match="the torch export differs from eager by"):
         export.main(
             ["--run", str(run_folder), "--out", str(tmp_path / "out"), "--formats", "torch"]
         )
@@ -160,15 +161,15 @@ def test_onnx_is_needed_only_where_it_is_asked_for(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
     )
-    with pytest.raises(RunError, match=r'onnxscript: pip install "aw-ssim\[export\]"'):
+    with pytest.raises(UserError, match=r'onnxscript: pip install "aw-ssim\[export\]"'):
         export.main(["--run", str(run_folder), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
     def reached(folder: Path, device: str) -> None:
-        raise RunError("reached the run")
+        raise UserError("reached the run")
 
     monkeypatch.setattr(export, "load_trained_run", reached)
-    with pytest.raises(RunError, match="reached the run"):
+    with pytest.raises(UserError, match="reached the run"):
         export.main(["--run", str(run_folder), "--formats", "torch"])
 
 
@@ -183,7 +184,7 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
     folder = write_run(tmp_path / "run", data_root=data, category="cup", validation_share=0.2)
     run = load_trained_run(folder, "cpu")
     pictures, origin = export.pictures_to_check(run, folder)
-    _, held_out = split_held_out(12, run.settings)
+    _, held_out = split_held_out(12, run.settings.data, run.settings.training.seed)
     expected = [load_image(data / f"cup/train/good/{n:02d}.png", 72, 3) for n in held_out.tolist()]
     assert len(held_out) == 2
     assert origin == "held-out normal pictures and a negative"
@@ -196,7 +197,7 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
         path.write_bytes(b"no picture")
     assert torch.equal(export.pictures_to_check(run, folder)[0], pictures)
     (data / f"cup/train/good/{int(held_out[1]):02d}.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="is not a picture"):
+    with pytest.raises(UserError, match="is not a picture"):
         export.pictures_to_check(run, folder)
 
 

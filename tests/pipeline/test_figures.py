@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from two_stage import figures
+from two_stage.report import figures
 
 
 def result(name: str = "crack_001", value: float = 2.0) -> Any:

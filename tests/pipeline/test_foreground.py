@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from two_stage.foreground import estimate_foreground
+from two_stage.pictures.foreground import estimate_foreground
 
 
 @pytest.mark.parametrize("channels", [1, 3])

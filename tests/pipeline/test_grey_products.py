@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from samples import generator, texture
-from two_stage.defect_sources import build_source_bank
-from two_stage.defects import DefectRanges, add_defects, draw_defects
-from two_stage.settings import Settings
-from two_stage.validation_defects import KINDS, paint_validation_defect
+from two_stage.defects.adga import DefectRanges, add_defects, draw_defects
+from two_stage.defects.painted import KINDS, paint_validation_defect
+from two_stage.defects.sources import build_source_bank
 
 
 def test_defects_of_grey_products_are_grey_whatever_they_are_cut_from() -> None:
-    settings = Settings(
-        defect_sources=("same", "categories", "noise", "folder"), texture_folder=Path("textures")
-    )
+    kinds = ("same", "categories", "noise", "folder")
     images = torch.randint(0, 256, (4, 3, 90, 90), dtype=torch.uint8, generator=generator(3))
     grey = images[:, :1].expand(-1, 3, -1, -1).contiguous()
     for product in (grey, images):
         bank = build_source_bank(
-            settings, product, other_categories=images, textures=images, generator=generator()
+            kinds, product, other_categories=images, textures=images, generator=generator()
         )
         targets = product[:, :, :64, :64].float() / 255
         defects = draw_defects(4, DefectRanges(), generator(5), probability=1.0)

@@ -1,4 +1,4 @@
-"""Pictures from strangers: bombs, cut files, wrong names, pipes, programmes, and links."""
+"""Pictures that somebody else sent: bombs, cut files, wrong names, pipes, programmes, and links."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from two_stage.dataset import find_category
-from two_stage.picture_files import DataError, check_picture, load_image, load_mask
+from two_stage.pictures.category import find_category
+from two_stage.pictures.files import check_picture, load_image, load_mask
+from two_stage.run.errors import UserError
 
 RANDOM = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
 
@@ -66,7 +67,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "is not a picture that Pillow can read; replace or remove",
     ),
     "empty": ("a.png", Path.touch, r"is empty \(0 bytes\); replace or remove it$"),
-    "folder": ("a.png", Path.mkdir, "is no file of a picture but a folder, pipe or device"),
+    "folder": ("a.png", Path.mkdir, "is not a file but a folder, pipe or device"),
     "link to itself": ("a.png", lambda path: path.symlink_to(path), "is damaged|is missing"),
     "link to nowhere": ("a.png", lambda path: path.symlink_to("nowhere.png"), "is missing$"),
 }  # fmt: skip
@@ -81,7 +82,7 @@ def test_a_hostile_file_is_one_line_with_its_name(
     path = tmp_path / name
     make(path)
     for read in (check_picture, lambda p: load_image(p, 8, 3), lambda p: load_mask(p, 8)):
-        with pytest.raises(DataError, match=message) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             read(path)
         assert str(caught.value).startswith(str(path))
         assert "\n" not in str(caught.value)
@@ -90,7 +91,7 @@ def test_a_hostile_file_is_one_line_with_its_name(
 
 def check_in_a_process(path: Path) -> str:
     """What a fresh interpreter says, which has none of pytest's filters of warnings."""
-    code = "import sys; from two_stage.picture_files import *; check_picture(Path(sys.argv[1]))"
+    code = "import sys; from two_stage.pictures.files import *; check_picture(Path(sys.argv[1]))"
     result = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -102,7 +103,7 @@ def check_in_a_process(path: Path) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    expected = "a.png is no file of a picture but a folder, pipe or device; remove it"
+    expected = "a.png is not a file but a folder, pipe or device; remove it"
     assert expected in check_in_a_process(tmp_path / "a.png")
 
 

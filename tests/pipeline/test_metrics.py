@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.measure import label
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
-from two_stage.metrics import (
+from two_stage.scoring.metrics import (
     PixelCounts,
     Scores,
     aupro,
@@ -23,7 +23,7 @@ from two_stage.metrics import (
     reconstruction_quality,
     roc,
 )
-from two_stage.pixel_counts import BINS, bin_of, value_of
+from two_stage.scoring.pixel_counts import BINS, bin_of, value_of
 
 Images = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor, nn
-from two_stage.model import (
+from two_stage.training.model import (
     SKIPPED_STAGES,
     Autoencoder,
     Skips,

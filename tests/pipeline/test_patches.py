@@ -1,29 +1,24 @@
-"""Which patches are drawn, and what every arm of the ablation does with them."""
+"""Which patches are drawn at which step, and what is done to their inputs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from two_stage.arms import FIXED_SIGMA, Stage, StageLoss, stages_of
-from two_stage.defect_sources import SourceBank
-from two_stage.patches import PatchStream, Share, clean_patches, cut_patches, draw_places, seeded
-from two_stage.settings import Arm, Settings
+from two_stage.defects.adga import DefectRanges
+from two_stage.defects.sources import SourceBank
+from two_stage.run.groups import Training
+from two_stage.run.seeds import seeded
+from two_stage.run.settings import Settings
+from two_stage.training.losses import Stage, stages_of
+from two_stage.training.patches import PatchStream, Share, clean_patches, cut_patches, draw_places
 
 SIZE, PATCH = 64, 32
-SETTINGS = Settings(
-    image_size=SIZE,
-    patch_size=PATCH,
-    test_stride=16,
-    crops_per_image=4,
-    batch_size=6,
-    stage_1_epochs=2,
-    stage_2_epochs=3,
-)
-NORMAL, DEFECTIVE = stages_of(SETTINGS)
+TRAINING = Training(patch_size=PATCH, crops_per_image=4, batch_size=6)
+NORMAL, DEFECTIVE = stages_of(Settings())
 
 
 def images(count: int = 5, channels: int = 1) -> Tensor:
@@ -32,10 +27,11 @@ def images(count: int = 5, channels: int = 1) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def stream(stage: Stage = DEFECTIVE, settings: Settings = SETTINGS, **options: Any) -> PatchStream:
+def stream(stage: Stage = DEFECTIVE, training: Training = TRAINING, **options: Any) -> PatchStream:
     pictures = images()
     bank = SourceBank(pictures, (range(len(pictures)),), own=0)
-    return PatchStream(pictures, stage, 2, settings, bank=bank, **options)
+    ranges = DefectRanges()
+    return PatchStream(pictures, stage, 2, training, bank=bank, ranges=ranges, **options)
 
 
 def is_cut_from(patch: Tensor, pictures: Tensor) -> bool:
@@ -55,8 +51,8 @@ def test_targets_are_cut_from_the_images_and_inputs_differ_by_defects_alone() ->
 
 @pytest.mark.parametrize("flips", ["none", "horizontal", "both"])
 def test_patches_are_mirrored_only_as_asked(flips: Any) -> None:
-    settings = replace(SETTINGS, flips=flips, crops_per_image=16)
-    places = draw_places(images(), settings, seeded(0, 1, "test", 0))
+    training = replace(TRAINING, flips=flips, crops_per_image=16)
+    places = draw_places(images(), training, seeded(0, 1, "test", 0))
     upside_down, mirrored = places.flip.any(0).tolist()
     assert (upside_down, mirrored) == (flips == "both", flips != "none")
     patches = cut_patches(images(), places, PATCH)
@@ -68,8 +64,8 @@ def test_patches_are_mirrored_only_as_asked(flips: Any) -> None:
 
 
 def test_the_grid_has_each_cell_of_each_image_once_an_epoch() -> None:
-    settings = replace(SETTINGS, patches="grid")
-    places = draw_places(images(), settings, seeded(0, 1, "test", 0))
+    training = replace(TRAINING, patches="grid")
+    places = draw_places(images(), training, seeded(0, 1, "test", 0))
     cells = list(zip(places.image.tolist(), places.top.tolist(), places.left.tolist(), strict=True))
     assert sorted(cells) == [
         (image, top, left) for image in range(5) for top in (0, 32) for left in (0, 32)
@@ -78,8 +74,8 @@ def test_the_grid_has_each_cell_of_each_image_once_an_epoch() -> None:
 
 
 def test_random_patches_take_every_image_equally_often() -> None:
-    places = draw_places(images(), SETTINGS, seeded(0, 1, "test", 0))
-    assert torch.equal(places.image.bincount(), torch.full((5,), SETTINGS.crops_per_image))
+    places = draw_places(images(), TRAINING, seeded(0, 1, "test", 0))
+    assert torch.equal(places.image.bincount(), torch.full((5,), TRAINING.crops_per_image))
     assert len({(int(t), int(left)) for t, left in zip(places.top, places.left, strict=True)}) > 10
 
 
@@ -90,7 +86,7 @@ def test_a_step_s_patches_do_not_depend_on_what_came_before() -> None:
     for value, other in zip(stream().batch(6), expected, strict=True):
         assert torch.equal(value, other)
     assert not torch.equal(stream().batch(5)[1], expected[1])
-    other_seed = stream(settings=replace(SETTINGS, seed=1)).batch(6)
+    other_seed = stream(training=replace(TRAINING, seed=1)).batch(6)
     assert not torch.equal(other_seed[1], expected[1])
 
 
@@ -111,7 +107,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 def test_noise_is_on_stage_one_s_input_alone() -> None:
     inputs, targets = stream(NORMAL).batch(0)
     difference = inputs - targets
-    assert float(difference.std()) == pytest.approx(SETTINGS.input_noise, rel=0.05)
+    assert float(difference.std()) == pytest.approx(NORMAL.noise, rel=0.05)
     assert all(is_cut_from(target, images()) for target in targets)
 
 
@@ -120,76 +116,25 @@ def test_defects_keep_to_the_foreground() -> None:
     inputs, targets = stream(foregrounds=foregrounds).batch(0)
     assert torch.equal(inputs, targets)
     foregrounds[:, :, : SIZE // 2] = True
-    settings = replace(SETTINGS, patches="grid", batch_size=20)
-    patches = stream(settings=settings, foregrounds=foregrounds)
+    training = replace(TRAINING, patches="grid", batch_size=20)
+    patches = stream(training=training, foregrounds=foregrounds)
     inputs, targets = patches.batch(0)
     changed = (inputs != targets).flatten(1).any(1)
-    places = draw_places(images(), settings, seeded(0, 2, "places", 0))
+    places = draw_places(images(), training, seeded(0, 2, "places", 0))
     assert changed.any()
     assert not changed[places.left == PATCH].any()
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(6, 3), (20, 1), (64, 1)])
 def test_an_epoch_has_whole_batches_or_one_small_one(batch_size: int, steps: int) -> None:
-    patches = stream(settings=replace(SETTINGS, batch_size=batch_size))
+    patches = stream(training=replace(TRAINING, batch_size=batch_size))
     assert patches.steps_per_epoch == steps
     assert len(patches.batch(0)[0]) == min(batch_size, 20)
 
 
 def test_clean_patches_are_one_of_each_image() -> None:
-    batches = clean_patches(images(count=8), SETTINGS)
+    batches = clean_patches(images(count=8), TRAINING)
     assert [len(batch) for batch in batches] == [6, 2]
     found = torch.cat(batches)
     for picture in images(count=8):
         assert any(is_cut_from(patch, picture[None]) for patch in found)
-
-
-def test_the_paper_s_two_stages() -> None:
-    assert (NORMAL.epochs, DEFECTIVE.epochs) == (2, 3)
-    assert (NORMAL.partner, DEFECTIVE.partner) == ("none", "lpips")
-    assert (NORMAL.defect_probability, DEFECTIVE.defect_probability) == (0, 0.5)
-    assert NORMAL.sigma == DEFECTIVE.sigma == (0.5, 2.5)
-
-
-@pytest.mark.parametrize("arm", get_args(Arm))
-def test_every_arm_trains_the_same_number_of_epochs(arm: Arm) -> None:
-    stages = stages_of(replace(SETTINGS, arm=arm))
-    assert sum(stage.epochs for stage in stages) == 5
-
-
-def test_arms_differ_from_the_paper_s_method_in_what_they_are_named_after() -> None:
-    def stages(arm: Arm) -> tuple[Stage, ...]:
-        return stages_of(replace(SETTINGS, arm=arm, category="pill"))
-
-    two = stages("two-stage")
-    assert two[0].weights == "pill"
-    fixed = {"sigma": (FIXED_SIGMA, FIXED_SIGMA)}
-    assert stages("fixed-sigma") == tuple(replace(stage, **fixed) for stage in two)
-    equal = {"weights": (1 / 3, 1 / 3, 1 / 3)}
-    assert stages("equal-weights") == tuple(replace(stage, **equal) for stage in two)
-    assert stages("product-ssim") == tuple(replace(stage, structural="ssim") for stage in two)
-    assert stages("no-lpips") == (two[0], replace(two[1], partner="none", mix=1.0))
-    assert stages("adga-from-start") == (replace(two[1], epochs=5),)
-    assert stages("aw-ssim") == (replace(two[0], epochs=5),)
-    ssim = replace(two[0], epochs=5, structural="ssim", mix=0.8, **fixed)
-    assert stages("lpips+ssim") == (replace(ssim, partner="lpips"),)
-    assert stages("ssim+l1") == (replace(ssim, partner="l1"),)
-
-
-def test_the_l1_arm_is_the_stated_sum() -> None:
-    stage = stages_of(replace(SETTINGS, arm="ssim+l1"))[0]
-    loss = StageLoss(stage, steps_per_epoch=1)
-    x, y = images(2)[:, :, :40].float().div(255).split(1)
-    structural = loss.loss.structural(x, y)
-    expected = 0.8 * structural + 0.2 * (x - y).abs().mean()
-    torch.testing.assert_close(loss(x, y), expected)
-
-
-def test_sigma_grows_from_start_to_end_over_an_epoch() -> None:
-    loss = StageLoss(NORMAL, steps_per_epoch=4)
-    values = []
-    for _ in range(4):
-        values.append(float(loss.schedule.sigma))
-        loss.schedule.step()
-    assert values == pytest.approx([0.5, 1.0, 1.5, 2.0])
-    assert float(loss.schedule.sigma) == pytest.approx(2.5)

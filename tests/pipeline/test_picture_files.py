@@ -11,9 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from two_stage import picture_files
-from two_stage.picture_files import (
-    DataError,
+from two_stage.pictures import files as picture_files
+from two_stage.pictures.files import (
     check_picture,
     check_pictures,
     in_threads,
@@ -22,6 +21,7 @@ from two_stage.picture_files import (
     load_mask,
     pictures_in,
 )
+from two_stage.run.errors import UserError
 
 RAMP = np.linspace(0, 1, 32 * 32).reshape(32, 32)
 BYTES = (RAMP * 255).round().astype(np.uint8)
@@ -269,7 +269,7 @@ def test_a_damaged_file_is_one_line_with_its_name(tmp_path: Path, fault: str) ->
         lambda path: load_mask(path, 8),
         lambda path: load_images([path], 8, 3),
     ):
-        with pytest.raises(DataError, match=message) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             read(tmp_path / name)
         assert "\n" not in str(caught.value)
 
@@ -281,7 +281,7 @@ def test_a_decompression_bomb_is_refused(
     """Pillow only warns up to twice its limit; both are the same error here."""
     path = save(tmp_path / "a.png", BYTES)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(32 * 32 / share))
-    with pytest.raises(DataError, match=r"a\.png is too large for Pillow, make it smaller: .*1024"):
+    with pytest.raises(UserError, match=r"a\.png is too large for Pillow, make it smaller: .*1024"):
         check_picture(path)
 
 
@@ -289,5 +289,5 @@ def test_checking_goes_on_after_a_damaged_file(tmp_path: Path) -> None:
     good = save(tmp_path / "a.png", np.zeros((4, 6), dtype=np.uint8))
     first, error, last = check_pictures([good, tmp_path / "b.png", good])
     assert first == last == (6, 4)
-    assert isinstance(error, DataError)
+    assert isinstance(error, UserError)
     assert "b.png is missing" in str(error)

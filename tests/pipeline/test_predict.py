@@ -14,11 +14,18 @@ from matplotlib import colormaps
 from PIL import Image
 from scipy.ndimage import binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
-from two_stage.figures import COLOUR_MAP, FOUND
-from two_stage.picture_files import DataError, load_image
-from two_stage.predict import Thresholds, main, pictures_below, png_names, resize_map, row_of
-from two_stage.run_folder import RunError
-from two_stage.trained_run import load_trained_run
+from two_stage.commands.predict import (
+    Thresholds,
+    main,
+    pictures_below,
+    png_names,
+    resize_map,
+    row_of,
+)
+from two_stage.pictures.files import load_image
+from two_stage.report.figures import COLOUR_MAP, FOUND
+from two_stage.run.errors import UserError
+from two_stage.scoring.trained_run import load_trained_run
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +195,7 @@ def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
 def test_rows_are_kept_when_the_command_is_stopped(
     run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import two_stage.predict as module
+    import two_stage.commands.predict as module
 
     calls, lines = [], []
 
@@ -213,11 +220,11 @@ def test_results_never_replace_or_join_what_is_there(
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="taken holds something already"):
+    with pytest.raises(UserError, match="taken holds something already"):
         predict(run_folder, pictures, taken)
-    with pytest.raises(RunError, match=r"notes\.txt holds something already"):
+    with pytest.raises(UserError, match=r"notes\.txt holds something already"):
         predict(run_folder, pictures, taken / "notes.txt")
-    with pytest.raises(RunError, match="lies in the folder of the pictures"):
+    with pytest.raises(UserError, match="lies in the folder of the pictures"):
         predict(run_folder, pictures, pictures / "sub" / "scores")
     assert not (pictures / "sub" / "scores").exists()
 
@@ -228,12 +235,12 @@ def test_results_never_replace_or_join_what_is_there(
 
 
 def test_folders_without_pictures_are_errors(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         predict(run_folder, tmp_path / "nowhere", tmp_path / "out")
     empty = tmp_path / "empty"
     (empty / ".hidden").mkdir(parents=True)
     Image.new("L", (4, 4)).save(empty / ".hidden" / "a.png")
-    with pytest.raises(DataError, match=r"no pictures in .*empty"):
+    with pytest.raises(UserError, match=r"no pictures in .*empty"):
         predict(run_folder, empty, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""Settings, weights, checkpoints and figures from strangers: a line each, nothing executed."""
+"""Files of a run that somebody else wrote: refused in one line, nothing executed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from tiny_run import write_run
 from tiny_training import SETTINGS as TRAINED
 from tiny_training import train_in
-from two_stage import evaluate_again, export, predict
-from two_stage.checkpoint import save_checkpoint
-from two_stage.model import build_model
-from two_stage.run_folder import RunError, load_metrics, load_settings
-from two_stage.trained_run import load_trained_run
+from two_stage.commands import evaluate, export, predict
+from two_stage.run.checkpoint import save_checkpoint
+from two_stage.run.errors import UserError
+from two_stage.run.folder import load_metrics, load_settings
+from two_stage.scoring.trained_run import load_trained_run
+from two_stage.training.model import build_model
 
 REAL = "width: 4"
 # What stands in settings.yaml instead of the width, and what is said about it.
@@ -67,7 +68,7 @@ def copied(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return shutil.copytree(run_folder, tmp_path / "run")
 
 
-def assert_one_line(error: pytest.ExceptionInfo[RunError], path: Path) -> None:
+def assert_one_line(error: pytest.ExceptionInfo[UserError], path: Path) -> None:
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(str(path))
     assert not Path("hacked").exists()
@@ -82,7 +83,7 @@ def test_settings_of_a_stranger(kind: str, copied: Path) -> None:
     changed, count = re.subn(rf"^  {key}:.*(\n  - .*)*$", f"  {line}", text, flags=re.M)
     path.write_text(changed if count else text.replace(f"  {REAL}\n", f"  {REAL}\n  {line}\n"))
     assert path.read_text() != text
-    with pytest.raises(RunError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_trained_run(copied, "cpu")
     assert_one_line(caught, path)
 
@@ -92,7 +93,7 @@ def test_settings_of_a_stranger(kind: str, copied: Path) -> None:
 )
 def test_a_settings_file_that_holds_something_else(content: bytes, copied: Path) -> None:
     (copied / "settings.yaml").write_bytes(content)
-    with pytest.raises(RunError, match="does not hold the settings of a run") as caught:
+    with pytest.raises(UserError, match="does not hold the settings of a run") as caught:
         load_settings(copied)
     assert_one_line(caught, copied / "settings.yaml")
 
@@ -102,7 +103,7 @@ def test_a_network_that_its_weights_do_not_fill_takes_no_memory(copied: Path) ->
     path.write_text(path.read_text().replace("width: 4\n", "width: 1024\n"))
     before = torch.random.get_rng_state()
     message = r"has shape and type .*, expected .*; it is of another run$"
-    with pytest.raises(RunError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_trained_run(copied, "cpu")
     # 17 billion weights drawn at random would have moved the generator, and taken minutes.
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -119,7 +120,7 @@ class Trap:
 def test_a_pickle_in_the_place_of_tensors(name: str, way: str, copied: Path) -> None:
     with (copied / name).open("wb") as file:
         pickle.dump(Trap(), file) if way == "pickle" else torch.save(Trap(), file)
-    with pytest.raises(RunError, match="is damaged") as caught:
+    with pytest.raises(UserError, match="is damaged") as caught:
         load_trained_run(copied, "cpu")
     assert_one_line(caught, copied / name)
 
@@ -148,7 +149,7 @@ def fill(name: str, value: float) -> Callable[[Tensors, dict[str, str]], object]
 
 FIRST = "encoder.0.0.weight"
 TENSORS: dict[str, tuple[str, Callable[[Tensors, dict[str, str]], object], str]] = {
-    "weights that are no numbers": ("stage_2", fill(FIRST, float("nan")), "no finite numbers"),
+    "weights that are no numbers": ("stage_2", fill(FIRST, float("nan")), "are NaN or infinite"),
     "a weight missing": ("stage_2", lambda t, _: t.pop(FIRST), "the file has no encoder"),
     "a weight too many": ("stage_2", lambda t, _: t.update(x=t[FIRST].clone()), "it has no x; it"),
     "half precision": ("stage_2", lambda t, _: t.update({FIRST: t[FIRST].half()}), "torch.float16"),
@@ -172,7 +173,7 @@ def test_tensors_of_a_stranger(kind: str, copied: Path) -> None:
     name, change, message = TENSORS[kind]
     path = copied / f"{name}.safetensors"
     rewrite(path, change)
-    with pytest.raises(RunError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_trained_run(copied, "cpu")
     assert_one_line(caught, path)
 
@@ -202,10 +203,10 @@ CHECKPOINTS: dict[str, tuple[dict[str, object], Tensors]] = {
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_a_checkpoint_of_a_stranger(kind: str, tmp_path: Path) -> None:
     facts, tensors = CHECKPOINTS[kind]
-    weights = build_model(TRAINED).state_dict()
+    weights = build_model(TRAINED.data.channels, TRAINED.network).state_dict()
     own = {f"model.{name}": value for name, value in weights.items()}
     save_checkpoint(tmp_path, own | tensors, facts)
-    with pytest.raises(RunError, match=r"is not of this run \(.*; start again with") as caught:
+    with pytest.raises(UserError, match=r"is not of this run \(.*; start again with") as caught:
         train_in(tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "stage_1.safetensors").exists()
@@ -214,7 +215,7 @@ def test_a_checkpoint_of_a_stranger(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000, "\0"])
 def test_figures_of_a_stranger(content: str, copied: Path) -> None:
     (copied / "metrics.json").write_text(content)
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(UserError) as caught:
         load_metrics(copied)
     assert_one_line(caught, copied / "metrics.json")
 
@@ -227,14 +228,14 @@ def test_a_stranger_s_run_writes_nothing_before_it_is_read(copied: Path, tmp_pat
         lambda: predict.main(["pictures", "--run", "run", "--out", out]),
         lambda: export.main(["--run", "run", "--out", out, "--formats", "torch"]),
     ):
-        with pytest.raises(RunError, match="scorer"):
+        with pytest.raises(UserError, match="scorer"):
             command()
     saved = yaml.safe_load((copied / "settings.yaml").read_text())
     saved["settings"]["data_root"] = str(tmp_path / "nowhere")
     (copied / "settings.yaml").write_text(yaml.safe_dump(saved))
     with pytest.raises(ValueError, match="nowhere"):
-        evaluate_again.main(["run", "--out", out])
-    with pytest.raises(RunError, match="test_stride must be from 1 to half of patch_size"):
-        evaluate_again.main(["run", "--out", out, "--test-stride", "9999"])
+        evaluate.main(["run", "--out", out])
+    with pytest.raises(UserError, match="test_stride must be from 1 to half of patch_size"):
+        evaluate.main(["run", "--out", out, "--test-stride", "9999"])
     assert not Path(out).exists()
     assert not (copied / "evaluation").exists()

@@ -14,16 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from mvtec_two_stage import two_stages
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_run import TINY
-from two_stage import ablate, evaluate_again, predict, train, tune
-from two_stage.dataset import find_category
-from two_stage.demo_dataset import PAINTERS, write_demo_dataset
-from two_stage.picture_files import load_image, load_mask
+from two_stage.commands import ablate, evaluate, predict, train, tune
+from two_stage.pictures.demo import PAINTERS, write_demo_dataset
 
 REPOSITORY = Path(__file__).parents[2]
-DATA_VARIABLE = "AW_SSIM_TEST_DATA"
 
 
 def run_script(name: str, *arguments: str, expect: int = 0, launcher: tuple[str, ...] = ()) -> str:
@@ -167,17 +165,12 @@ def test_faulty_data_ends_in_one_line_before_training(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "stage_1.safetensors").exists()
 
 
-def test_an_unknown_command_names_those_there() -> None:
-    errors = run_script("mvtec_two_stage.py", "trian", expect=1)
-    assert "train, evaluate, predict, export, ablate, tune; got 'trian'" in errors
-
-
 def test_evaluate_scores_a_run_anew_and_leaves_it_alone(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (run / "metrics.json").read_bytes()
     out = tmp_path / "out"
-    evaluate_again.main([str(run), "--out", str(out), "--residual", "l1", "--smoothing", "2"])
+    evaluate.main([str(run), "--out", str(out), "--residual", "l1", "--smoothing", "2"])
     metrics = read_strict_json(out / "metrics.json")
     chosen = metrics["chosen_on_held_out_normals"]
     assert (chosen["residual"], chosen["smoothing"]) == ("l1", 2.0)
@@ -192,7 +185,7 @@ def test_two_processes_count_every_test_image_once(data_root: Path, tmp_path: Pa
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     arguments = (*on(data_root), *TINY, "--run-folder", str(tmp_path / "run"))
     run_script("mvtec_two_stage.py", *arguments, launcher=launcher)
-    evaluate_again.main([str(tmp_path / "run"), "--out", str(tmp_path / "alone")])
+    evaluate.main([str(tmp_path / "run"), "--out", str(tmp_path / "alone")])
     together, alone = (read_strict_json(tmp_path / n / "metrics.json") for n in ("run", "alone"))
     assert together["images"] == alone["images"]
     assert together["at_threshold"] == alone["at_threshold"]
@@ -222,7 +215,7 @@ def test_an_ablation_shares_stages_and_compares_its_arms(
     folder = tmp_path / "ablation"
     arms = ("two-stage", "no-lpips", "ssim+l1")
     arguments = [*on(data_root), *TINY, "--run-folder", str(folder), "--arms", *arms]
-    ablate.main(arguments)
+    ablate.main(arguments, two_stages)
     assert "hazelnut only" in capsys.readouterr().out
     table = (folder / "ablation.md").read_text()
     assert all(words in table for words in ("98.89", "86.70", "no LPIPS"))
@@ -240,7 +233,7 @@ def test_normal_pictures_alone_are_enough_to_train_and_to_predict(
     shutil.copytree(data_root / "brick" / "train" / "good", pictures)
     run = tmp_path / "run"
     category = ("--data-root", str(tmp_path / "data"), "--category", "screw")
-    train.main([*category, *TINY, "--run-folder", str(run)])
+    train.main([*category, *TINY, "--run-folder", str(run)], two_stages)
     assert read_strict_json(run / "metrics.json")["scores"] == {}
     assert "screw" in (run / "report.html").read_text()
     predict.main([str(pictures), "--run", str(run), "--out", str(tmp_path / "out")])
@@ -261,31 +254,6 @@ def test_tuning_ranks_its_candidates_without_test_images(
     assert rows[0]["mean"] >= rows[1]["mean"]
     best = " ".join(f"{weight:g}" for weight in rows[0]["weights"])
     assert f"--weights {best}" in capsys.readouterr().out
-
-
-def real_data() -> Path:
-    folder = Path(os.environ.get(DATA_VARIABLE, ""))
-    if not os.environ.get(DATA_VARIABLE) or not folder.is_dir():
-        pytest.skip(
-            f"set {DATA_VARIABLE} to a folder of categories in the MVTec AD layout (one has "
-            "<category>/train/good) to run this test"
-        )
-    return folder
-
-
-def test_real_data_is_read_and_each_mask_marks_a_part_of_its_image() -> None:
-    root = real_data()
-    categories = sorted(path.parent.parent.name for path in root.glob("*/train/good"))
-    assert categories, f"no category in {root}"
-    for category in categories:
-        files = find_category(root, category)
-        assert 0 <= load_image(files.train[0], 64, 3).min() < 1
-        pairs = [sample for sample in files.test if sample.mask_path is not None]
-        for sample in pairs[:: max(1, len(pairs) // 10)]:
-            assert sample.image_path.stem in sample.mask_path.stem
-            assert sample.mask_path.parent.name == sample.image_path.parent.name
-            share = load_mask(sample.mask_path, 256).float().mean()
-            assert 0 < share < 0.9, sample.mask_path
 
 
 def test_the_quickstart_learns_and_writes_its_picture(tmp_path: Path) -> None:

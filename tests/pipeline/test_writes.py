@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from mvtec_two_stage import two_stages
 from tiny_run import TINY, write_run
-from two_stage import evaluate_again, export, train, tune
-from two_stage.demo_dataset import write_demo_dataset
-from two_stage.picture_files import DataError
-from two_stage.run_folder import (
-    RunError,
+from two_stage.commands import evaluate, export, train, tune
+from two_stage.pictures.demo import write_demo_dataset
+from two_stage.run.errors import UserError
+from two_stage.run.folder import (
     find_run_folder,
     make_run_folder,
     write_atomically,
 )
-from two_stage.settings import Settings
+from two_stage.run.settings import Settings
 
 
 @pytest.fixture
@@ -47,15 +47,15 @@ def test_a_file_is_written_beside_a_link_and_not_through_it(
 def test_a_run_does_not_go_on_in_a_folder_with_links(
     name: str, outside: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(run_folder=tmp_path / "run")
+    settings = Settings.of(run_folder=tmp_path / "run")
     make_run_folder(settings, find_run_folder(settings))
     link = tmp_path / "run" / name
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(outside)
-    with pytest.raises(RunError, match=rf"got the link .*{name} to .*outside; remove it, or name"):
+    with pytest.raises(UserError, match=rf"got the link .*{name} to .*outside; remove it, or name"):
         find_run_folder(settings)
     # To delete a run is to delete its links, not what they lead to.
-    again = replace(settings, overwrite=True)
+    again = settings.changed(overwrite=True)
     make_run_folder(again, find_run_folder(again))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["settings.yaml"]
     assert_untouched(outside)
@@ -66,7 +66,7 @@ def test_a_run_s_folder_may_itself_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     for overwrite in (False, False, True):
-        settings = Settings(run_folder=tmp_path / "run", overwrite=overwrite)
+        settings = Settings.of(run_folder=tmp_path / "run", overwrite=overwrite)
         make_run_folder(settings, find_run_folder(settings))
     assert (tmp_path / "run").is_symlink()
     assert [path.name for path in (tmp_path / "disk").iterdir()] == ["settings.yaml"]
@@ -80,22 +80,22 @@ def test_results_of_a_run_are_not_written_through_links(
     (run / name).symlink_to(outside)
     for command in (
         lambda: export.main(["--run", str(run), "--formats", "torch"]),
-        lambda: evaluate_again.main([str(run)]),
+        lambda: evaluate.main([str(run)]),
     ):
-        with pytest.raises(RunError, match=f"got the link .*{name}"):
+        with pytest.raises(UserError, match=f"got the link .*{name}"):
             command()
     assert_untouched(outside)
 
 
-@pytest.mark.parametrize("command", [export.main, evaluate_again.main])
+@pytest.mark.parametrize("command", [export.main, evaluate.main])
 def test_nor_through_links_in_the_folder_that_is_named(
     command: object, outside: Path, tmp_path: Path
 ) -> None:
     run, out = write_run(tmp_path / "run"), tmp_path / "out"
     out.mkdir()
     (out / "metadata.json.partial").symlink_to(outside / "thesis.tex")
-    arguments = [str(run)] if command is evaluate_again.main else ["--run", str(run)]
-    with pytest.raises(RunError, match=r"got the link .*metadata\.json\.partial"):
+    arguments = [str(run)] if command is evaluate.main else ["--run", str(run)]
+    with pytest.raises(UserError, match=r"got the link .*metadata\.json\.partial"):
         command([*arguments, "--out", str(out)])
     assert_untouched(outside)
 
@@ -113,19 +113,19 @@ def test_faulty_data_leaves_no_folder_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments in (faulty, (*faulty, "--run-folder", "named")):
-        for command in (train.main, tune.main):
-            with pytest.raises(DataError, match=r"001\.png is not a picture"):
+        for command in (partial(train.main, train=two_stages), tune.main):
+            with pytest.raises(UserError, match=r"001\.png is not a picture"):
                 command(arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_faulty_data_deletes_no_earlier_run(faulty: tuple[str, ...], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    settings = Settings(run_folder=run)
+    settings = Settings.of(run_folder=run)
     make_run_folder(settings, find_run_folder(settings))
     (run / "stage_1.safetensors").write_bytes(b"hours of training")
-    with pytest.raises(DataError, match=r"001\.png is not a picture"):
-        train.main([*faulty, "--run-folder", str(run), "--overwrite"])
+    with pytest.raises(UserError, match=r"001\.png is not a picture"):
+        train.main([*faulty, "--run-folder", str(run), "--overwrite"], two_stages)
     assert (run / "stage_1.safetensors").read_bytes() == b"hours of training"
 
 
@@ -142,7 +142,7 @@ def test_nor_does_a_demo_with_wrong_options(
     wrong: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in (train.main, tune.main):
-        with pytest.raises(DataError, match=r"expected pictures|leave it out|expected at least 4"):
+    for command in (partial(train.main, train=two_stages), tune.main):
+        with pytest.raises(UserError, match=r"expected pictures|leave it out|expected at least 4"):
             command([*TINY, *wrong])
     assert list(tmp_path.iterdir()) == []

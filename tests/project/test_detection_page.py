@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import pytest
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with the examples extra")
-tyro = pytest.importorskip("tyro", reason="tyro comes with the examples extra")
+pytest.importorskip("tyro", reason="tyro comes with the examples extra")
 pytest.importorskip("matplotlib", reason="matplotlib comes with the examples extra")
 
-from two_stage.ablate import Ablation  # noqa: E402
-from two_stage.settings import Settings  # noqa: E402
-from two_stage.train import preset_of, read_settings  # noqa: E402
+from two_stage.commands.ablate import Ablation  # noqa: E402
+from two_stage.commands.command_line import parse, preset_of, read_settings  # noqa: E402
+from two_stage.run.settings import Settings  # noqa: E402
 
 from benchmarks import ROOT  # noqa: E402
 from benchmarks.measure.detection import KEPT, merged  # noqa: E402
@@ -99,10 +99,10 @@ def runs_of(command: str, options: list[str]) -> Iterator[tuple[str, int, Settin
     """Arm, seed and settings of each run, by the pipeline's own parser."""
     if command == "train":
         settings = read_settings(options)
-        yield settings.arm, settings.seed, settings
+        yield settings.stages.arm, settings.training.seed, settings
         return
     assert command == "ablate"
-    ablation = tyro.cli(Ablation, default=Ablation(settings=preset_of(options)), args=options)
+    ablation = parse(Ablation, "ablate", options, Ablation(settings=preset_of(options)))
     for arm in ablation.arms:
         for seed in ablation.seeds:
             yield arm, seed, ablation.settings
@@ -126,10 +126,10 @@ def identity(data: str, category: str, preset: str, arm: str, seed: int, setting
 )
 def test_the_script_has_the_commands_of_the_results(name: str, data: str, count: int) -> None:
     found = {
-        identity(data, settings.category, settings.preset, arm, seed, settings.to_dict())
+        identity(data, settings.data.category, settings.preset, arm, seed, settings.to_dict())
         for command, *options in commands(name)
         for arm, seed, settings in runs_of(command, options)
-        if settings.data_root.name == data
+        if settings.data.data_root.name == data
     }
     category, dash, _ = name.partition("-")
     measured = {

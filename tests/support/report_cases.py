@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
-from two_stage.tables import MEASURES
+from two_stage.report.tables import MEASURES
 
 NAMES = (
     "plain l1", "chosen", "l1", "aw_ssim", "gradient",

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from two_stage.checkpoint import save_weights
-from two_stage.model import build_model
-from two_stage.residuals import residual_parts
-from two_stage.run_folder import save_settings
-from two_stage.scoring import Normality, Scorer
-from two_stage.settings import Settings
+from two_stage.run.checkpoint import save_weights
+from two_stage.run.folder import save_settings
+from two_stage.run.settings import Settings
+from two_stage.scoring.residuals import residual_parts
+from two_stage.scoring.scorer import Normality, Scorer
+from two_stage.training.model import build_model
 
 # Of a training that takes seconds.
 TINY = (
@@ -29,13 +29,14 @@ def write_run(
 ) -> Path:
     """Images of 72 pixels in 4 x 4 overlapping patches, the last ones closer than the stride."""
     small = {"image_size": 72, "patch_size": 32, "test_stride": 16, "width": 4}
-    chosen = Settings(**{**small, "latent_channels": 8, "batch_size": 5, **settings})
+    chosen = Settings.of(**{**small, "latent_channels": 8, "batch_size": 5, **settings})
     folder.mkdir(parents=True)
     save_settings(chosen, folder)
+    size = chosen.data.image_size
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(chosen)
+        model = build_model(chosen.data.channels, chosen.network)
     for module in model.modules():
         # Statistics as fresh as these would make batch norm the identity.
         if isinstance(module, nn.BatchNorm2d):
@@ -44,7 +45,7 @@ def write_run(
     save_weights(model, folder / "stage_2.safetensors")
 
     def uniform() -> torch.Tensor:
-        return 0.1 + 0.1 * torch.rand(chosen.image_size, chosen.image_size, generator=generator)
+        return 0.1 + 0.1 * torch.rand(size, size, generator=generator)
 
     parts = residual_parts(residual)
     normality = Normality({part: uniform() for part in parts}, {part: uniform() for part in parts})

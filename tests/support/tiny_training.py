@@ -6,14 +6,15 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from two_stage.defect_sources import SourceBank
-from two_stage.model import Autoencoder, build_model
-from two_stage.run_data import RunData
-from two_stage.settings import Settings
-from two_stage.training import train
+from two_stage.defects.sources import SourceBank
+from two_stage.run.run import Run
+from two_stage.run.settings import Settings
+from two_stage.training.data import RunData
+from two_stage.training.losses import stages_of
+from two_stage.training.model import Autoencoder
+from two_stage.training.stages import new_model, train_stage
 
-SETTINGS = Settings(
+SETTINGS = Settings.of(
     image_size=64,
     patch_size=32,
     test_stride=16,
@@ -38,10 +39,13 @@ def run_data(count: int = 6) -> RunData:
     return RunData(images, images[:2], None, None, bank, ())
 
 
-def train_in(folder: Path, settings: Settings = SETTINGS) -> Autoencoder:
+def train_in(
+    folder: Path, settings: Settings = SETTINGS, *, first_stage: Path | None = None
+) -> Autoencoder:
     """As the command does, from the first weights on."""
     folder.mkdir(exist_ok=True)
-    set_seed(settings.seed)
-    model = build_model(settings)
-    train(model, run_data(), settings, folder, Accelerator(cpu=True))
+    run = Run(settings, folder, Accelerator(cpu=True), first_stage)
+    model, data = new_model(run), run_data()
+    for number, stage in enumerate(stages_of(settings), start=1):
+        train_stage(number, stage, model, data, run)
     return model

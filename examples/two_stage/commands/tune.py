@@ -1,0 +1,127 @@
+"""The command `tune`: weights of luminance, contrast and structure for your own product.
+
+Candidates are trained and judged only on normal images: by how well they find painted defects, of
+kinds that training does not use, on images held out from training. (The paper chose its weights by
+hand, knowing the test data.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from ..report.results import draw_artificial_defects
+from ..run.folder import save_json, write_atomically
+from ..run.run import open_run
+from ..run.settings import Settings
+from ..scoring.selection import choose
+from ..training.data import prepare_data
+from ..training.losses import stages_of
+from ..training.stages import new_model, train_stage
+from .command_line import each_category
+
+Weights = tuple[float, float, float]
+
+# Equal, one term twice as heavy as the others, and two terms twice as heavy as the third.
+CANDIDATES: tuple[Weights, ...] = (
+    (1 / 3, 1 / 3, 1 / 3),
+    (0.5, 0.25, 0.25),
+    (0.25, 0.5, 0.25),
+    (0.25, 0.25, 0.5),
+    (0.4, 0.4, 0.2),
+    (0.4, 0.2, 0.4),
+    (0.2, 0.4, 0.4),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """Find loss weights with normal images only; an interrupted search goes on."""
+
+    settings: Settings
+    candidates: tuple[Weights, ...] = CANDIDATES
+    """Triples of luminance, contrast and structure to compare."""
+    seeds: tuple[int, ...] = (0,)
+    """Each candidate is trained once for each; several show what is chance."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune"):
+        print(tune(tuning, folder))
+
+
+def tune(tuning: Tuning, folder: Path) -> str:
+    """Train all candidates below `folder`; returns the text that `tuning.md` holds."""
+    rows: list[dict[str, Any]] = []
+    for weights in tuning.candidates:
+        name = "-".join(f"{weight:.3g}" for weight in weights)
+        criteria = [
+            judge(
+                tuning.settings.changed(
+                    weights=weights, seed=seed, run_folder=folder / f"weights-{name}-seed-{seed}"
+                )
+            )
+            for seed in tuning.seeds
+        ]
+        rows.append({"weights": list(weights), "criteria": criteria, "mean": mean(criteria)})
+        print(f"{name}: {100 * rows[-1]['mean']:.2f}")
+    rows.sort(key=lambda row: row["mean"], reverse=True)
+    text = describe(rows, tuning)
+    write_atomically(folder / "tuning.md", text.encode())
+    save_json(
+        {"category": tuning.settings.data.category, "candidates": rows}, folder / "tuning.json"
+    )
+    return text
+
+
+def judge(settings: Settings) -> float:
+    """Train one candidate and say how well it finds painted defects on held-out normals."""
+    run = open_run(settings)
+    result = run.folder / "choice.json"
+    if settings.running.overwrite or not result.exists():
+        data = prepare_data(run, with_test=False)
+        draw_artificial_defects(data, run)
+        model = new_model(run)
+        for number, stage in enumerate(stages_of(settings), start=1):
+            train_stage(number, stage, model, data, run)
+        choice = choose(model, data, settings)
+        if run.is_main:
+            save_json({"candidates": choice.candidates}, result)
+        run.together()
+    candidates = json.loads(result.read_text())["candidates"]
+    return max(row["criterion"] for row in candidates)
+
+
+def describe(rows: Sequence[dict[str, Any]], tuning: Tuning) -> str:
+    """The search as a Markdown table, best first, and what it would choose."""
+    lines = [
+        f"# Loss weights for {tuning.settings.data.category}",
+        "",
+        "Image AUROC (in %) of held-out normal images, clean against painted with defects of "
+        f"kinds that training does not use; {len(tuning.seeds)} seed(s), preset "
+        f"{tuning.settings.preset}. No test image was scored.",
+        "",
+        "| luminance | contrast | structure | criterion | over seeds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [f"{weight:.3f}" for weight in row["weights"]]
+        spread = f"± {100 * stdev(row['criteria']):.2f}" if len(row["criteria"]) > 1 else "-"
+        lines.append(f"| {' | '.join(cells)} | {100 * row['mean']:.2f} | {spread} |")
+    chosen = " ".join(f"{weight:.3g}" for weight in rows[0]["weights"])
+    lines += ["", f"It would choose `--weights {chosen}`.", *_caution(rows), ""]
+    return "\n".join(lines)
+
+
+def _caution(rows: Sequence[dict[str, Any]]) -> list[str]:
+    if len(rows[0]["criteria"]) == 1:
+        return ["One seed cannot tell a difference from chance; pass several with `--seeds`."]
+    gap = rows[0]["mean"] - rows[-1]["mean"]
+    chance = max(stdev(row["criteria"]) for row in rows)
+    if gap < 2 * chance:
+        return ["The candidates differ by less than twice their spread over seeds: chance."]
+    return []

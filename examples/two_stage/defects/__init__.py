@@ -1,0 +1,1 @@
+"""Artificial defects: those that training pastes, and others that held-out images get."""

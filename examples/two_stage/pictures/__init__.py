@@ -1,0 +1,1 @@
+"""Picture files and the folders of categories, read and checked."""

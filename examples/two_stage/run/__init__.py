@@ -1,0 +1,1 @@
+"""What every part may use: settings, the folder of a run, checkpoints, seeds."""

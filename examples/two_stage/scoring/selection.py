@@ -1,0 +1,182 @@
+"""The residual, its smoothing and the thresholds, chosen on held-out normal images."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from ..defects.painted import KINDS, paint_validation_defect
+from ..run.groups import Scoring
+from ..run.settings import Settings
+from ..training.data import RunData, spread
+from .metrics import aupro, pixel_auroc, quantile
+from .pixel_counts import PixelCounts
+from .residuals import residual_parts
+from .scorer import (
+    FIELDS,
+    SCORED,
+    Normality,
+    Scorer,
+    image_score,
+    measure_normality,
+    residuals_of,
+    smooth,
+)
+
+# A residual, such as l1+aw_ssim, and the std that smooths its map.
+Candidate = tuple[str, float]
+
+# Few held-out images are painted several times, up to so many paintings of each kind.
+PAINTINGS = 20
+# Enough to measure a mean and a spread at each place.
+NORMALITY_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What was measured on normal training images and chosen on held-out ones."""
+
+    scorer: Scorer
+    normality: Normality
+    """Of every residual, also of those not chosen."""
+    candidates: list[dict[str, Any]]
+
+
+def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
+    """The residual, its smoothing and the thresholds, without a look at the test images."""
+    model.eval()
+    normality = measure_normality(model, spread(data.train, NORMALITY_IMAGES), settings)
+    scorer, table = choose_scorer(
+        model,
+        normality,
+        data.held_out,
+        data.held_out_foregrounds,
+        settings,
+        np.random.default_rng(settings.training.seed),
+    )
+    # Rounding may differ between processes; all of them score what the first one chose.
+    own = [getattr(scorer, name) for name in FIELDS]
+    chosen, table = broadcast_object_list([own, table])
+    scorer = Scorer(normality=normality, **dict(zip(FIELDS, chosen, strict=True)))
+    return Choice(scorer, normality, table)
+
+
+def candidates(scoring: Scoring, image_size: int) -> list[Candidate]:
+    """Residuals and smoothings to choose from; one of each that the settings fix."""
+    residuals = SCORED if scoring.residual == "auto" else (scoring.residual,)
+    return [(residual, sigma) for residual in residuals for sigma in scoring.smoothings(image_size)]
+
+
+@torch.inference_mode()
+def choose_scorer(
+    model: nn.Module,
+    normality: Normality,
+    held_out: Tensor,
+    foregrounds: Tensor | None,
+    settings: Settings,
+    random: np.random.Generator,
+) -> tuple[Scorer, list[dict[str, Any]]]:
+    """The candidate that tells painted images from clean ones best, with thresholds of the latter.
+
+    The criterion is the AUROC of the images, averaged over the kinds of painted defects. Whether
+    an image was painted is known exactly; which of its pixels show it is not, where a texture was
+    shifted or wiped away, and pixel figures then favour residuals that are large there anyhow.
+
+    Args:
+        held_out: normal images the model was not trained on, N x C x S x S uint8.
+        foregrounds: N x S x S bool, where defects may be painted; None for anywhere.
+        random: draws the defects.
+
+    Returns:
+        The scorer, and for each candidate its figures, best first.
+    """
+    if len(held_out) == 0:
+        raise ValueError("expected held-out normal images, got none; raise validation_share")
+    model.eval()
+    wanted = candidates(settings.scoring, held_out.shape[-1])
+    counts = {candidate: PixelCounts() for candidate in wanted}
+    clean: dict[Candidate, list[float]] = {candidate: [] for candidate in counts}
+    painted = {candidate: {kind: [] for kind in KINDS} for candidate in counts}
+    nothing = np.zeros(tuple(held_out.shape[-2:]), dtype=bool)
+    for image in held_out:
+        residuals = residuals_of(model, image.float() / 255, settings)
+        for candidate, score_map in _candidate_maps(residuals, normality, wanted):
+            counts[candidate].add(score_map.cpu().numpy(), nothing)
+            clean[candidate].append(image_score(score_map))
+    # Now, while no pixel of a painted image is among the normal ones.
+    share = settings.scoring.threshold_quantile
+    pixel_thresholds = {c: quantile(counts[c].normal, share) for c in counts}
+    for kind, image, mask in _paint(held_out, foregrounds, random):
+        residuals = residuals_of(model, image.to(held_out.device), settings)
+        for candidate, score_map in _candidate_maps(residuals, normality, wanted):
+            counts[candidate].add(score_map.cpu().numpy(), mask)
+            painted[candidate][kind].append(image_score(score_map))
+    table = [
+        {
+            "residual": candidate[0],
+            "smoothing": candidate[1],
+            "pixel_auroc": pixel_auroc(counts[candidate]),
+            "aupro": aupro(counts[candidate]),
+            "criterion": _mean_image_auroc(clean[candidate], painted[candidate]),
+        }
+        for candidate in counts
+    ]
+    table.sort(key=lambda row: row["criterion"], reverse=True)
+    best = (table[0]["residual"], table[0]["smoothing"])
+    parts = residual_parts(best[0])
+    scorer = Scorer(
+        residual=best[0],
+        smoothing=best[1],
+        normality=Normality(
+            {part: normality.means[part] for part in parts},
+            {part: normality.stds[part] for part in parts},
+        ),
+        pixel_threshold=pixel_thresholds[best],
+        # Of few images the quantile is their largest score.
+        image_threshold=float(np.quantile(clean[best], share, method="higher")),
+    )
+    return scorer, table
+
+
+def _mean_image_auroc(clean: list[float], painted: Mapping[str, list[float]]) -> float:
+    kinds = [
+        roc_auc_score([0] * len(clean) + [1] * len(scores), clean + scores)
+        for scores in painted.values()
+    ]
+    return float(np.mean(kinds))
+
+
+def _candidate_maps(
+    residuals: Mapping[str, Tensor], normality: Normality, wanted: list[Candidate]
+) -> Iterator[tuple[Candidate, Tensor]]:
+    """What the scorer of each candidate gives; smoothing is linear, so its parts are shared."""
+    smoothed = {
+        (part, sigma): smooth(normality.in_spreads(part, residuals[part]), sigma)
+        for part in residuals
+        for sigma in {sigma for _, sigma in wanted}
+    }
+    for residual, sigma in wanted:
+        parts = [smoothed[part, sigma] for part in residual_parts(residual)]
+        yield (residual, sigma), torch.stack(parts).mean(0)
+
+
+def _paint(
+    images: Tensor, foregrounds: Tensor | None, random: np.random.Generator
+) -> Iterator[tuple[str, Tensor, NDArray[np.bool_]]]:
+    """Kind, painted image C x S x S float on the CPU, and mask; every image with every kind."""
+    for _ in range(math.ceil(PAINTINGS / len(images))):
+        for number, image in enumerate(images):
+            pixels = (image.float() / 255).cpu().numpy()
+            foreground = None if foregrounds is None else foregrounds[number].cpu().numpy()
+            for kind in KINDS:
+                painted, mask = paint_validation_defect(pixels, kind, random, foreground)
+                yield kind, torch.from_numpy(painted), mask

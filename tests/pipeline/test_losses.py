@@ -1,0 +1,66 @@
+"""What the stages of every arm minimise, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from samples import generator
+from two_stage.run.arms import ARMS
+from two_stage.run.settings import Settings
+from two_stage.training.losses import FIXED_SIGMA, Stage, StageLoss, stages_of
+
+SETTINGS = Settings.of(stage_1_epochs=2, stage_2_epochs=3)
+NORMAL, DEFECTIVE = stages_of(SETTINGS)
+
+
+def test_the_paper_s_two_stages() -> None:
+    assert (NORMAL.epochs, DEFECTIVE.epochs) == (2, 3)
+    assert (NORMAL.partner, DEFECTIVE.partner) == ("none", "lpips")
+    assert (NORMAL.defect_probability, DEFECTIVE.defect_probability) == (0, 0.5)
+    assert NORMAL.sigma == DEFECTIVE.sigma == (0.5, 2.5)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_trains_the_same_number_of_epochs(arm: str) -> None:
+    stages = stages_of(SETTINGS.changed(arm=arm))
+    assert sum(stage.epochs for stage in stages) == 5
+
+
+def test_arms_differ_from_the_paper_s_method_in_what_they_are_named_after() -> None:
+    def stages(arm: str) -> tuple[Stage, ...]:
+        return stages_of(SETTINGS.changed(arm=arm, category="pill"))
+
+    two = stages("two-stage")
+    assert two[0].weights == "pill"
+    fixed = {"sigma": (FIXED_SIGMA, FIXED_SIGMA)}
+    assert stages("fixed-sigma") == tuple(replace(stage, **fixed) for stage in two)
+    equal = {"weights": (1 / 3, 1 / 3, 1 / 3)}
+    assert stages("equal-weights") == tuple(replace(stage, **equal) for stage in two)
+    assert stages("product-ssim") == tuple(replace(stage, structural="ssim") for stage in two)
+    assert stages("no-lpips") == (two[0], replace(two[1], partner="none", mix=1.0))
+    assert stages("adga-from-start") == (replace(two[1], epochs=5),)
+    assert stages("aw-ssim") == (replace(two[0], epochs=5),)
+    ssim = replace(two[0], epochs=5, structural="ssim", mix=0.8, **fixed)
+    assert stages("lpips+ssim") == (replace(ssim, partner="lpips"),)
+    assert stages("ssim+l1") == (replace(ssim, partner="l1"),)
+
+
+def test_the_l1_arm_is_the_stated_sum() -> None:
+    stage = stages_of(SETTINGS.changed(arm="ssim+l1"))[0]
+    loss = StageLoss(stage, steps_per_epoch=1)
+    x, y = torch.rand(2, 1, 40, 64, generator=generator()).split(1)
+    structural = loss.loss.structural(x, y)
+    expected = 0.8 * structural + 0.2 * (x - y).abs().mean()
+    torch.testing.assert_close(loss(x, y), expected)
+
+
+def test_sigma_grows_from_start_to_end_over_an_epoch() -> None:
+    loss = StageLoss(NORMAL, steps_per_epoch=4)
+    values = []
+    for _ in range(4):
+        values.append(float(loss.schedule.sigma))
+        loss.schedule.step()
+    assert values == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    assert float(loss.schedule.sigma) == pytest.approx(2.5)
