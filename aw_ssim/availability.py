@@ -173,9 +173,8 @@ def _why_not_triton(device: str) -> str:
         return "Triton is not installed (PyTorch's Linux builds for GPUs bring it)"
     if old := _too_old("Triton", triton, OLDEST_TRITON):
         return old
-    from .backends.triton_gpu import run as kernel
-
-    if kernel.INTERPRETED:
+    if not isinstance(triton.jit(_nothing), triton.runtime.JITFunction):
+        # In Triton's interpreter, which needs no device.
         return ""
     if kind == "cpu":
         return (
@@ -188,13 +187,25 @@ def _why_not_triton(device: str) -> str:
             found = ".".join(map(str, capability))
             return f"Triton needs compute capability 7.0 or higher, and {device} has {found}"
     try:
-        kernel.trial(torch.device(device))
+        trial(torch.device(device))
     # Without a C compiler, Python.h or a recent driver; errors of many kinds.
     except Exception as error:
         reason = f"Triton failed on {device}: {type(error).__name__}: {error}"
         warnings.warn(f"aw_ssim computes without its Triton kernel. {reason}", stacklevel=2)
         return reason
     return ""
+
+
+def trial(device: torch.device) -> None:
+    """Builds and launches an empty kernel."""
+    import triton
+
+    with getattr(torch, device.type).device(device):
+        triton.jit(_nothing)[(1,)]()
+
+
+def _nothing():  # type: ignore[no-untyped-def]
+    pass
 
 
 def _too_old(name: str, module: Any, oldest: tuple[int, int]) -> str:

@@ -37,10 +37,8 @@ def gpu_image(dtype: torch.dtype = torch.float32, device: str = "cuda") -> Tenso
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chip that Triton supports, on which its trial launches."""
     require_triton()
-    from aw_ssim.backends.triton_gpu import run
-
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
-    monkeypatch.setattr(run, "trial", lambda device: None)
+    monkeypatch.setattr(availability, "trial", lambda device: None)
 
 
 def reason(x: Tensor) -> str:
@@ -97,12 +95,10 @@ def test_an_old_chip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("gpu")
 def test_a_failing_trial_warns_once_and_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aw_ssim.backends.triton_gpu import run
-
     def fail(device: torch.device) -> None:
         raise RuntimeError("Failed to find C compiler")
 
-    monkeypatch.setattr(run, "trial", fail)
+    monkeypatch.setattr(availability, "trial", fail)
     x = gpu_image()
     with pytest.warns(UserWarning, match="without its Triton kernel.*C compiler") as warned:
         reasons = [reason(x) for _ in range(2)]

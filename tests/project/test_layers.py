@@ -1,4 +1,4 @@
-"""Which folder may import which: the arrows that README.md of the pipeline draws."""
+"""Which file or folder may import which: the arrows that the documentation draws."""
 
 from __future__ import annotations
 
@@ -8,11 +8,45 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+ONLY_INTERFACE = {"interface"}
 
-# By package: a folder, and what it may import beside itself, from the top to the bottom.
+# By package: a folder or file, and what it may import beside itself, from the top to the bottom.
 LAYERS: dict[Path, dict[str, set[str]]] = {
-    EXAMPLES / "two_stage": {
+    ROOT / "aw_ssim": {
+        "__main__": {"__init__", "availability"},
+        "__init__": {
+            *("availability", "categories", "functional", "loss", "perceptual", "sigma_schedule"),
+        },
+        "perceptual": {"checks", "loss", "trunk_weights"},
+        "loss": {"checks", "comparison", "options", "sigma_schedule"},
+        "functional": {"comparison", "options", "sigma_schedule"},
+        "comparison": {
+            *("availability", "backends", "checks", "gaussian_window", "options"),
+            "sigma_schedule",
+        },
+        "backends": {"availability", "checks", "formulas", "options"},
+        "options": {"availability", "categories", "checks"},
+        "availability": {"checks"},
+        "sigma_schedule": {"checks"},
+        "trunk_weights": set(),
+        "gaussian_window": set(),
+        "categories": set(),
+        "formulas": set(),
+        "checks": set(),
+    },
+    ROOT / "aw_ssim" / "backends": {
+        "__init__": {"autograd", "interface", "reference"},
+        "autograd": {"interface", "operators"},
+        # It brings in the folder of a closed form by name, when it is used.
+        "operators": ONLY_INTERFACE,
+        "analytic": {"interface", "reference"},
+        "numba_cpu": ONLY_INTERFACE,
+        "triton_gpu": ONLY_INTERFACE,
+        "reference": ONLY_INTERFACE,
+        "interface": set(),
+    },
+    ROOT / "examples" / "two_stage": {
         "commands": {"report", "scoring", "training", "pictures", "run"},
         "report": {"scoring", "training", "defects", "run"},
         "scoring": {"training", "defects", "pictures", "run"},
@@ -26,7 +60,9 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
 
 def modules_imported(file: Path, package: Path) -> Iterator[str]:
     """Full names of what a file of the package imports, anywhere in it; `from` names the parts."""
-    here = (package.name, *file.relative_to(package).parent.parts)
+    # Of a package inside a package, from the outer one on.
+    outer = ("aw_ssim",) if package.parent.name == "aw_ssim" else ()
+    here = (*outer, package.name, *file.relative_to(package).parent.parts)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -36,31 +72,42 @@ def modules_imported(file: Path, package: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+def unit_of(file: Path, package: Path) -> str:
+    """A file's folder in the package, or its own name if it lies at the top."""
+    return file.relative_to(package).parts[0].removesuffix(".py")
+
+
 def arrows(package: Path) -> dict[tuple[str, str], list[str]]:
-    """(importing folder, imported folder) to the files that hold such an import."""
+    """(importing unit, imported unit) to the files that hold such an import."""
     found: dict[tuple[str, str], list[str]] = {}
-    for file in sorted(package.glob("*/**/*.py")):
-        folder = file.relative_to(package).parts[0]
+    prefix = f"{'aw_ssim.' if package.parent.name == 'aw_ssim' else ''}{package.name}."
+    for file in sorted(package.glob("**/*.py")):
+        unit = unit_of(file, package)
         for module in modules_imported(file, package):
-            root, _, rest = module.partition(".")
-            if root == package.name and rest.partition(".")[0] != folder:
-                arrow = (folder, rest.partition(".")[0])
-                found.setdefault(arrow, []).append(str(file.relative_to(package)))
+            if not module.startswith(prefix):
+                continue
+            other = module.removeprefix(prefix).partition(".")[0]
+            # What is no file or folder is a name that `__init__` holds.
+            if not ((package / other).is_dir() or (package / f"{other}.py").is_file()):
+                other = "__init__"
+            if other != unit:
+                found.setdefault((unit, other), []).append(str(file.relative_to(package)))
     return found
 
 
 @pytest.mark.parametrize("package", LAYERS, ids=lambda package: package.name)
-def test_folders_import_what_lies_below_them_and_all_of_it(package: Path) -> None:
-    allowed = {(folder, other) for folder, others in LAYERS[package].items() for other in others}
+def test_units_import_what_lies_below_them_and_all_of_it(package: Path) -> None:
+    allowed = {(unit, other) for unit, others in LAYERS[package].items() for other in others}
     found = arrows(package)
     assert {arrow: found[arrow] for arrow in found.keys() - allowed} == {}
     assert allowed - found.keys() == set(), "nothing needs these arrows any longer"
 
 
 @pytest.mark.parametrize("package", LAYERS, ids=lambda package: package.name)
-def test_every_folder_has_its_row_and_no_row_points_up(package: Path) -> None:
+def test_every_unit_has_its_row_and_no_row_points_up(package: Path) -> None:
     rows = list(LAYERS[package])
-    assert sorted(rows) == sorted({file.parent.name for file in package.glob("*/*.py")})
+    units = {unit_of(file, package) for file in package.glob("**/*.py")}
+    assert set(rows) == units - ({"__init__"} - set(rows))
     for number, row in enumerate(rows):
         assert LAYERS[package][row] <= set(rows[number + 1 :]), row
 

@@ -17,12 +17,11 @@ from torch import Tensor
 from ...options import Options
 from ..interface import Inputs, Outputs
 from .kernel import BESIDE as KERNEL_BESIDE
-from .kernel import nothing_kernel, tiles_kernel
+from .kernel import tiles_kernel
 
 # All registers of a processor go to so many warps, if each of their threads has 255.
 WARPS_PER_PROCESSOR = 8
 BESIDE = int(KERNEL_BESIDE.value)
-INTERPRETED = not isinstance(tiles_kernel, triton.runtime.JITFunction)
 
 
 def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:
@@ -87,12 +86,6 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
     if out.sums is not None:
         # The tiles of a plane lie side by side.
         torch.sum(sums.view(n, c, -1), dim=2, out=out.sums)
-
-
-def trial(device: torch.device) -> None:
-    """Builds and launches an empty kernel."""
-    with _on(device):
-        nothing_kernel[(1,)]()
 
 
 class Layout(NamedTuple):

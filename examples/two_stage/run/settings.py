@@ -16,20 +16,6 @@ from .groups import Data, Defects, Network, Running, Scoring, Stages, Training
 # Their background is plain and never defective, so artificial defects belong on the object.
 OBJECTS_ON_PLAIN_BACKGROUND = frozenset({"bottle", "capsule", "hazelnut", "hazelnut_toy", "pill"})
 
-# Files list settings in this order, which is older than the groups; a name that is not in it
-# comes last.
-ORDER = (
-    "preset", "data_root", "category", "arm", "run_folder", "overwrite", "seed",
-    "image_size", "patch_size", "channels", "validation_share",
-    "width", "latent_channels", "skips",
-    "stage_1_epochs", "stage_2_epochs", "patches", "crops_per_image", "flips", "batch_size",
-    "learning_rate", "input_noise", "defect_probability",
-    "defect_count", "defect_side", "defect_opacity", "defect_feather", "defect_sources",
-    "texture_folder", "foreground_only", "weights", "mix", "sigma_start", "sigma_end",
-    "test_stride", "residual", "smoothing", "threshold_quantile", "pictures_per_type",
-    "checkpoint_steps", "mixed_precision", "compile",
-)  # fmt: skip
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Checked):
@@ -96,8 +82,7 @@ class Settings(Checked):
         for group in self._groups().values():
             if not groups or type(group) in groups:
                 values |= dataclasses.asdict(group)
-        known = [key for key in ORDER if key in values]
-        return plain({key: values[key] for key in (*known, *values)})
+        return plain(values)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
