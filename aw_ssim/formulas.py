@@ -2,7 +2,7 @@
 
 The whole mathematics of the losses, once. It is plain arithmetic: torch runs it as it stands here,
 and `compiled` hands the same source to numba's compiler and to Triton's. So there are no branches
-and no keyword arguments, and beside operators only the names in `PRIMITIVES` are used.
+and no keyword arguments, and beside operators only EPS and the three functions below are used.
 
 Images are divided by `data_range` first, so C1 = k1^2, C2 = k2^2 and C3 = C2 / 2 are plain numbers.
 What is computed is the shortfall of each term, how far it lies below 1, as a sum of non-negative
@@ -32,8 +32,7 @@ import torch
 EPS = 1e-12
 
 
-def sqrt(value):
-    return torch.sqrt(value)
+sqrt = torch.sqrt
 
 
 def multiply_add(left, right, addend):
@@ -46,43 +45,11 @@ def not_negative(value):
     return value.clamp(min=0)
 
 
-PRIMITIVES = ("EPS", "sqrt", "multiply_add", "not_negative")
-
-
-def add_tap(sums, tap, dx, dy):
-    """One more pixel, `dx` and `dy` from the pivots: sums of dx, dy, dx^2, dy^2 and dx dy."""
-    weighted_x, weighted_y = tap * dx, tap * dy
-    return (
-        sums[0] + weighted_x,
-        sums[1] + weighted_y,
-        multiply_add(weighted_x, dx, sums[2]),
-        multiply_add(weighted_y, dy, sums[3]),
-        multiply_add(weighted_x, dy, sums[4]),
-    )
-
-
-def centre_sums(pivot_x, pivot_y):
-    """Sums of the pivots' own pixels: 0, or NaN where one is not finite."""
-    x, y = pivot_x - pivot_x, pivot_y - pivot_y
-    return x, y, x, y, x + y
-
-
-def add_pair(sums, tap, dx, dy, ex, ey):
-    """Two more pixels of one tap, `dx` and `dy`, `ex` and `ey` from the pivots.
-
-    Fewer operations than `add_tap` twice, and the covariance does not depend on the images' order.
-    """
-    return (
-        multiply_add(tap, dx + ex, sums[0]),
-        multiply_add(tap, dy + ey, sums[1]),
-        multiply_add(tap, multiply_add(ex, ex, dx * dx), sums[2]),
-        multiply_add(tap, multiply_add(ey, ey, dy * dy), sums[3]),
-        multiply_add(tap, multiply_add(ex, ey, dx * dy), sums[4]),
-    )
-
-
 def add_entry(sums, tap, m, pivot_x, pivot_y):
-    """One more row or column with moments `m` of its own (the law of total variance)."""
+    """One more row or column with moments `m` of its own: its part of the sums about the pivots.
+
+    These are the sums of dx, dy, dx^2, dy^2 and dx dy, each by its tap (law of total variance).
+    """
     dx, dy = (m[0] - pivot_x) + m[2], (m[1] - pivot_y) + m[3]
     return (
         multiply_add(tap, dx, sums[0]),
@@ -192,9 +159,6 @@ ADDITIVE = Form(terms, terms_derivatives)
 PRODUCT = Form(product, product_derivatives)
 
 FORMULAS = (
-    add_tap,
-    centre_sums,
-    add_pair,
     add_entry,
     moments_of,
     whole_window,
@@ -209,7 +173,7 @@ FORMULAS = (
 
 
 def compiled(compiler: Callable[[Any], Any], **primitives: Any) -> types.ModuleType:
-    """The formulas as a module of another compiler's functions, with its own PRIMITIVES."""
+    """The formulas as a module of another compiler's functions, with its own primitives."""
     module = types.ModuleType(f"{__name__} by {compiler.__module__}")
     scope = {"__name__": __name__, **primitives}
     for formula in FORMULAS:

@@ -60,20 +60,15 @@ class _StructuralLoss(nn.Module):
         return compare(prediction, target, mask, self.sigma, self.options(), names).loss
 
     def extra_repr(self) -> str:
-        values = self.options()._asdict()
-        del values["product"]
-        if self.product:
-            del values["weights"]
-        parts = {name: _plainly(value) for name, value in values.items()}
+        weights = ", ".join(f"{weight:.4g}" for weight in self.weights)
+        parts = [] if self.product else [f"weights=({weights})"]
+        for name, value in self.options()._asdict().items():
+            if name not in ("weights", "product"):
+                text = f"{value:g}" if isinstance(value, float) else repr(value)
+                parts.append(f"{name}={text}")
         if not isinstance(self.sigma, SigmaSchedule):
-            parts["sigma"] = f"{float(self.sigma):g}"
-        return ", ".join(f"{name}={text}" for name, text in parts.items())
-
-
-def _plainly(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(f'{number:.4g}' for number in value)})"
-    return f"{value:g}" if isinstance(value, float) else repr(value)
+            parts.append(f"sigma={float(self.sigma):g}")
+        return ", ".join(parts)
 
 
 class AWSSIMLoss(_StructuralLoss):

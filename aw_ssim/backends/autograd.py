@@ -55,18 +55,10 @@ class _Sums(Function):
     """N x C sums, and the two gradients, kept from the forward pass for the backward one."""
 
     @staticmethod
-    def forward(
-        x: Tensor,
-        y: Tensor,
-        taps: Tensor,
-        mask: Tensor | None,
-        folder: str,
-        options: Options,
-        need_x: bool,
-        need_y: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *tensors, folder, options, need_x, need_y = inputs
         sums, _, grad_x, grad_y = operators.compare(
-            x, y, taps, mask, None, folder, False, need_x, need_y, *options
+            *tensors, None, folder, False, need_x, need_y, *options
         )
         return sums, grad_x, grad_y
 
@@ -105,18 +97,11 @@ class _Maps(Function):
     """K x N x C x H' x W' maps."""
 
     @staticmethod
-    def forward(
-        x: Tensor,
-        y: Tensor,
-        taps: Tensor,
-        mask: Tensor | None,
-        folder: str,
-        options: Options,
-    ) -> Tensor:
-        result: Tensor = operators.compare(
-            x, y, taps, mask, None, folder, True, False, False, *options
-        )[1]
-        return result
+    def forward(*inputs: Any) -> Tensor:
+        *tensors, folder, options = inputs
+        maps: Tensor
+        _, maps, _, _ = operators.compare(*tensors, None, folder, True, False, False, *options)
+        return maps
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -161,19 +146,10 @@ class _MapsBackward(Function):
     """The gradients of `_Maps`, an image each; not differentiable again."""
 
     @staticmethod
-    def forward(
-        upstream: Tensor,
-        x: Tensor,
-        y: Tensor,
-        taps: Tensor,
-        mask: Tensor | None,
-        folder: str,
-        options: Options,
-        need_x: bool,
-        need_y: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(upstream: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
+        *tensors, folder, options, need_x, need_y = inputs
         _, _, grad_x, grad_y = operators.compare(
-            x, y, taps, mask, upstream, folder, False, need_x, need_y, *options
+            *tensors, upstream, folder, False, need_x, need_y, *options
         )
         return grad_x, grad_y
 

@@ -82,16 +82,38 @@ def no_sums():
 
 
 @njit
+def centre_sums(pivot_x, pivot_y):
+    """Sums of the pivots' own pixels: 0, or NaN where one is not finite."""
+    x, y = pivot_x - pivot_x, pivot_y - pivot_y
+    return x, y, x, y, x + y
+
+
+@njit
+def add_pair(sums, tap, dx, dy, ex, ey):
+    """Sums of dx, dy, dx^2, dy^2 and dx dy, and two more pixels of one tap.
+
+    Not (tap * dx) * dy: results do not depend on the images' order.
+    """
+    return (
+        multiply_add(tap, dx + ex, sums[0]),
+        multiply_add(tap, dy + ey, sums[1]),
+        multiply_add(tap, multiply_add(ex, ex, dx * dx), sums[2]),
+        multiply_add(tap, multiply_add(ey, ey, dy * dy), sums[3]),
+        multiply_add(tap, multiply_add(ex, ey, dx * dy), sums[4]),
+    )
+
+
+@njit
 def column_moments(scratch, oldest, taps, count):
     """Moments of windows down the columns, K x 1, from K rows of pixels, the `oldest` first."""
     size, pixels, places = taps.size, scratch.pixels, scratch.pixel_places
     centre = places[oldest + size // 2]
     for i in range(0, count, LANES):
         pivot_x, pivot_y = load(pixels, centre + i), load(pixels, centre + Y + i)
-        sums = formulas.centre_sums(pivot_x, pivot_y)
+        sums = centre_sums(pivot_x, pivot_y)
         for j in range(size // 2):
             above, below = places[oldest + j] + i, places[oldest + size - 1 - j] + i
-            sums = formulas.add_pair(
+            sums = add_pair(
                 sums,
                 splat(taps[j]),
                 load(pixels, above) - pivot_x,

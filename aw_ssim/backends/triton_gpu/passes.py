@@ -41,6 +41,19 @@ formulas = compiled(
 
 
 @triton.jit
+def _add_tap(sums, tap, dx, dy):
+    """One more pixel, `dx` and `dy` from the pivots: sums of dx, dy, dx^2, dy^2 and dx dy."""
+    weighted_x, weighted_y = tap * dx, tap * dy
+    return (
+        sums[0] + weighted_x,
+        sums[1] + weighted_y,
+        sums[2] + weighted_x * dx,
+        sums[3] + weighted_y * dy,
+        sums[4] + weighted_x * dy,
+    )
+
+
+@triton.jit
 def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexpr):
     """Moments of a column's pixels from the one held at `oldest` on, as many as there are taps."""
     SIZE: tl.constexpr = len(taps)
@@ -56,7 +69,7 @@ def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexp
         pivot_x, pivot_y = pivot_x * inverse(total), pivot_y * inverse(total)
         for j in tl.static_range(SIZE):
             weight = taps[j] * shares[oldest + j]
-            sums = formulas.add_tap(sums, weight, x[oldest + j] - pivot_x, y[oldest + j] - pivot_y)
+            sums = _add_tap(sums, weight, x[oldest + j] - pivot_x, y[oldest + j] - pivot_y)
         sums = times(sums, inverse(total))
         return formulas.moments_of(pivot_x, pivot_y, sums) + (total,)
     else:
@@ -65,7 +78,7 @@ def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexp
             # The middle pixel lies at 0 and may be left out, but wide windows then spill.
             if j != SIZE // 2 or SIZE == 1 or SIZE > 11:
                 dx, dy = x[oldest + j] - pivot_x, y[oldest + j] - pivot_y
-                sums = formulas.add_tap(sums, taps[j], dx, dy)
+                sums = _add_tap(sums, taps[j], dx, dy)
         return formulas.moments_of(pivot_x, pivot_y, sums)
 
 
