@@ -12,6 +12,10 @@ from tested_backends import BACKENDS, COMPLETE_BACKENDS
 # the images are small: a second thread costs more than it brings
 torch.set_num_threads(1)
 
+# Torch's first backward pass starts threads if a test has used the meta device by then, and no
+# process with those threads can fork. So here is the first one.
+torch.ones((), requires_grad=True).backward()
+
 settings.register_profile("aw_ssim", deadline=None, derandomize=True, max_examples=30)
 # By hand, other examples each time: --hypothesis-profile aw_ssim_long
 settings.register_profile("aw_ssim_long", deadline=None, max_examples=2000)

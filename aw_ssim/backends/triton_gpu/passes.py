@@ -8,31 +8,30 @@ about a pixel of its window, as in `analytic.passes`.
 
 from __future__ import annotations
 
-import triton
 import triton.language as tl
 
 from ...formulas import EPS, compiled
-from .rows import inverse, load_some_taps, part, times
+from .rows import inverse, jit, load_some_taps, part, times
 
 
-@triton.jit
+@jit
 def _sqrt(value):
     return tl.sqrt_rn(value)
 
 
-@triton.jit
+@jit
 def _multiply_add(left, right, addend):
     return left * right + addend
 
 
-@triton.jit
+@jit
 def _not_negative(value):
     return tl.where(value < 0, 0.0, value)
 
 
 # The formulas of one window and one pixel, for lanes of them.
 formulas = compiled(
-    triton.jit,
+    jit,
     EPS=tl.constexpr(EPS),
     sqrt=_sqrt,
     multiply_add=_multiply_add,
@@ -40,7 +39,7 @@ formulas = compiled(
 )
 
 
-@triton.jit
+@jit
 def _add_tap(sums, tap, dx, dy):
     """One more pixel, `dx` and `dy` from the pivots: sums of dx, dy, dx^2, dy^2 and dx dy."""
     weighted_x, weighted_y = tap * dx, tap * dy
@@ -53,7 +52,7 @@ def _add_tap(sums, tap, dx, dy):
     )
 
 
-@triton.jit
+@jit
 def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexpr):
     """Moments of a column's pixels from the one held at `oldest` on, as many as there are taps."""
     SIZE: tl.constexpr = len(taps)
@@ -82,7 +81,7 @@ def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexp
         return formulas.moments_of(pivot_x, pivot_y, sums)
 
 
-@triton.jit
+@jit
 def window_moments(
     at,
     taps,
@@ -130,7 +129,7 @@ def window_moments(
     return found
 
 
-@triton.jit
+@jit
 def _weighted_pivots(
     at, pivots, taps, SIZE: tl.constexpr, FIELDS: tl.constexpr, PITCH: tl.constexpr
 ):
@@ -154,7 +153,7 @@ def _weighted_pivots(
     return means
 
 
-@triton.jit
+@jit
 def spread(sums, window, x, y, taps, q: tl.constexpr):
     """Adds the brackets of the window in column q to the sums of the pixels it sees there.
 
@@ -171,7 +170,7 @@ def spread(sums, window, x, y, taps, q: tl.constexpr):
     return new
 
 
-@triton.jit
+@jit
 def _add_window(sums, tap, window, x, y):
     """A window's bracket, moved from its pivots to the pixels x and y: the cross factor first."""
     pivot_x, pivot_y, base_x, own_x, base_y, own_y, cross = window
@@ -184,7 +183,7 @@ def _add_window(sums, tap, window, x, y):
     return new
 
 
-@triton.jit
+@jit
 def sum_along(
     at, pixels_x, pixels_y, taps, SIZE: tl.constexpr, FIELDS: tl.constexpr, PITCH: tl.constexpr
 ):
@@ -213,19 +212,19 @@ def sum_along(
     return gradients
 
 
-@triton.jit
+@jit
 def offset_of(distance: tl.constexpr, COLUMNS: tl.constexpr, COLUMN_PITCH: tl.constexpr):
     """Offset in the scratch of the column so many columns away from a lane's first one."""
     return distance // COLUMNS + distance % COLUMNS * COLUMN_PITCH
 
 
-@triton.jit
+@jit
 def store_fields(at, values, pitch, where=None):
     for field in tl.static_range(len(values)):
         tl.store(at + field * pitch, values[field], mask=where)
 
 
-@triton.jit
+@jit
 def load_fields(at, FIELDS: tl.constexpr, pitch):
     values = ()
     for field in tl.static_range(FIELDS):
