@@ -175,5 +175,5 @@ def test_repeat_command_names_what_differs_from_the_preset() -> None:
     )
     assert repeat_command(settings) == (
         "python examples/mvtec_two_stage.py train --preset paper --data-root 'my data' --seed 4 "
-        "--defect-count 2 3 --compile"
+        "--compile --defect-count 2 3"
     )

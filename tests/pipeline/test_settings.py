@@ -111,7 +111,7 @@ def test_a_run_never_overwrites_another(tmp_path: Path) -> None:
     settings = Settings.of(run_folder=used)
     open_run_folder(settings)
     (used / "result").touch()
-    with pytest.raises(UserError, match=r"other settings \(seed 0 -> 1, width 16 -> 8\)"):
+    with pytest.raises(UserError, match=r"other settings \(width 16 -> 8, seed 0 -> 1\)"):
         open_run_folder(settings.changed(seed=1, width=8))
     open_run_folder(settings.changed(seed=1, overwrite=True))
     assert [path.name for path in used.iterdir()] == ["settings.yaml"]
