@@ -93,3 +93,14 @@ def test_shapes_may_change(backend: str) -> None:
         torch.testing.assert_close(compiled(x, y), expected, atol=1e-6, rtol=0)
     # Torch 2.4 compiles for the first sizes alone, then once for all.
     assert counter.frame_count == (2 if torch.__version__.startswith("2.4.") else 1)
+
+
+def test_every_size_may_change_in_training() -> None:
+    """N and C too: the sums' gradient is expanded, and C was once traced as its stride of 0."""
+    loss = AWSSIMLoss(backend="analytic")
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=True)
+    for shape in ((2, 3, 24, 24), (4, 1, 20, 26), (3, 5, 24, 31)):
+        x, y = noise(1, torch.empty(shape)), noise(2, torch.empty(shape))
+        expected = training_step(loss, x, y)
+        for left, right in zip(training_step(compiled, x, y), expected, strict=True):
+            torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-4)
