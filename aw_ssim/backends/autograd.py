@@ -79,7 +79,7 @@ class _Sums(Function):
             if upstream is None or not ctx.needs_input_grad[i]:
                 continue
             # By index: a reshape would write the expanded tensor's strides into a dynamic graph.
-            of_plane = upstream[(..., *[None] * (gradient.dim() - 2))]
+            of_plane = upstream[(...,) + (None,) * (gradient.dim() - 2)]
             scaled = (gradient * of_plane).to(ctx.dtypes[i])
             # The sums lead back to the images: through them a second derivative finds its error.
             gradients[i] = (

@@ -54,8 +54,8 @@ def _merge_taps(
 
     sums = entries.new_zeros(5, *pivots.shape[1:])
     # Fresh memory for each tap would cost more than the arithmetic.
-    one = torch.empty_like(sums)
-    distance, products = one[:2], one[2:]
+    distance = torch.empty_like(sums[:2])
+    weighted = distance if weight is None else torch.empty_like(distance)
     for j, tap in enumerate(taps):
         # Without a mask a pixel's distance to itself is 0; the second pass shows if it is not.
         if within is None and weight is None and j == centre:
@@ -63,14 +63,17 @@ def _merge_taps(
         torch.sub(entries.narrow(dim, j, count), pivots, out=distance)
         if within is not None:
             distance += within.narrow(dim, j, count)[:2]
-        torch.mul(distance, distance, out=products[:2])
-        torch.mul(distance[0], distance[1], out=products[2])
+        if weight is not None:
+            torch.mul(distance, weight.narrow(dim, j, count), out=weighted)
+        sums[:2].add_(weighted, alpha=tap)
+        sums[2:4].addcmul_(weighted, distance, value=tap)
+        sums[4].addcmul_(weighted[0], distance[1], value=tap)
         if within is not None:
-            products += within.narrow(dim, j, count)[2:]
-        if weight is None:
-            sums.add_(one, alpha=tap)
-        else:
-            sums.addcmul_(one, weight.narrow(dim, j, count), value=tap)
+            inner = within.narrow(dim, j, count)[2:]
+            if weight is None:
+                sums[2:].add_(inner, alpha=tap)
+            else:
+                sums[2:].addcmul_(inner, weight.narrow(dim, j, count), value=tap)
     if inverse is not None:
         sums.mul_(inverse)
     sums[2:4].addcmul_(sums[:2], sums[:2], value=-1)
