@@ -33,15 +33,20 @@ def moments(images: Tensor, mask: Tensor | None, taps: list[float]) -> Found:
     """Of the windows inside both images' planes, 2 x P x H x W."""
     row_pivots, rows, row_weight, _ = _merge_taps(images, None, mask, taps, dim=-1)
     pivots, sums, _, inverse = _merge_taps(row_pivots, rows, row_weight, taps, dim=-2)
-    return Found(formulas.whole_window((*pivots, *sums)), pivots, row_pivots, inverse)
+    # From x - y, the covariance of identical images is their variance to the bit, and x and y may
+    # change places.
+    cov = sums[4].sub_(sums[2]).sub_(sums[3]).mul_(-0.5)
+    moments = formulas.whole_window((*pivots, *sums[:4], cov))
+    return Found(moments, pivots, row_pivots, inverse)
 
 
 def _merge_taps(
     entries: Tensor, within: Tensor | None, weight: Tensor | None, taps: list[float], dim: int
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Pivots of both images, their five moments about these, the total weight and its inverse.
+    """Pivots of both images, their five sums about these, the total weight and its inverse.
 
-    `entries` may have moments of their own, `within`: shifts, variances and covariance.
+    The sums: the shifts of x and y, the variances of x, y and x - y. `entries` may have sums of
+    their own, `within`.
     """
     count, centre = entries.shape[dim] - len(taps) + 1, len(taps) // 2
     total = inverse = None
@@ -53,21 +58,21 @@ def _merge_taps(
         pivots = _correlate(weight * entries, taps, dim, count) * inverse
 
     sums = entries.new_zeros(5, *pivots.shape[1:])
-    # Fresh memory for each tap would cost more than the arithmetic.
-    distance = torch.empty_like(sums[:2])
+    # Of x, of y and of x - y. Fresh memory for each tap would cost more than the arithmetic.
+    distance = torch.empty_like(sums[:3])
     weighted = distance if weight is None else torch.empty_like(distance)
     for j, tap in enumerate(taps):
         # Without a mask a pixel's distance to itself is 0; the second pass shows if it is not.
         if within is None and weight is None and j == centre:
             continue
-        torch.sub(entries.narrow(dim, j, count), pivots, out=distance)
+        torch.sub(entries.narrow(dim, j, count), pivots, out=distance[:2])
         if within is not None:
-            distance += within.narrow(dim, j, count)[:2]
+            distance[:2] += within.narrow(dim, j, count)[:2]
+        torch.sub(distance[0], distance[1], out=distance[2])
         if weight is not None:
             torch.mul(distance, weight.narrow(dim, j, count), out=weighted)
-        sums[:2].add_(weighted, alpha=tap)
-        sums[2:4].addcmul_(weighted, distance, value=tap)
-        sums[4].addcmul_(weighted[0], distance[1], value=tap)
+        sums[:2].add_(weighted[:2], alpha=tap)
+        sums[2:].addcmul_(weighted, distance, value=tap)
         if within is not None:
             inner = within.narrow(dim, j, count)[2:]
             if weight is None:
@@ -76,8 +81,9 @@ def _merge_taps(
                 sums[2:].addcmul_(inner, weight.narrow(dim, j, count), value=tap)
     if inverse is not None:
         sums.mul_(inverse)
+    torch.sub(sums[0], sums[1], out=distance[2])
     sums[2:4].addcmul_(sums[:2], sums[:2], value=-1)
-    sums[4].addcmul_(sums[0], sums[1], value=-1)
+    sums[4].addcmul_(distance[2], distance[2], value=-1)
     return pivots, sums, total, inverse
 
 
