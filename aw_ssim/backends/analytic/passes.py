@@ -35,7 +35,7 @@ def moments(images: Tensor, mask: Tensor | None, taps: list[float]) -> Found:
     pivots, sums, _, inverse = _merge_taps(row_pivots, rows, row_weight, taps, dim=-2)
     # From x - y, the covariance of identical images is their variance to the bit, and x and y may
     # change places.
-    cov = sums[4].sub_(sums[2]).sub_(sums[3]).mul_(-0.5)
+    cov = torch.add(sums[2], sums[3]).sub_(sums[4]).mul_(0.5)
     moments = formulas.whole_window((*pivots, *sums[:4], cov))
     return Found(moments, pivots, row_pivots, inverse)
 
