@@ -11,6 +11,7 @@ that its factors, which are huge on flat windows, only ever multiply differences
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -33,20 +34,15 @@ def moments(images: Tensor, mask: Tensor | None, taps: list[float]) -> Found:
     """Of the windows inside both images' planes, 2 x P x H x W."""
     row_pivots, rows, row_weight, _ = _merge_taps(images, None, mask, taps, dim=-1)
     pivots, sums, _, inverse = _merge_taps(row_pivots, rows, row_weight, taps, dim=-2)
-    # From x - y, the covariance of identical images is their variance to the bit, and x and y may
-    # change places.
-    cov = torch.add(sums[2], sums[3]).sub_(sums[4]).mul_(0.5)
-    moments = formulas.whole_window((*pivots, *sums[:4], cov))
-    return Found(moments, pivots, row_pivots, inverse)
+    return Found(formulas.whole_window((*pivots, *sums)), pivots, row_pivots, inverse)
 
 
 def _merge_taps(
     entries: Tensor, within: Tensor | None, weight: Tensor | None, taps: list[float], dim: int
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Pivots of both images, their five sums about these, the total weight and its inverse.
+    """Pivots of both images, their five moments about these, the total weight and its inverse.
 
-    The sums: the shifts of x and y, the variances of x, y and x - y. `entries` may have sums of
-    their own, `within`.
+    `entries` may have moments of their own, `within`: shifts, variances and covariance.
     """
     count, centre = entries.shape[dim] - len(taps) + 1, len(taps) // 2
     total = inverse = None
@@ -58,21 +54,28 @@ def _merge_taps(
         pivots = _correlate(weight * entries, taps, dim, count) * inverse
 
     sums = entries.new_zeros(5, *pivots.shape[1:])
-    # Of x, of y and of x - y. Fresh memory for each tap would cost more than the arithmetic.
-    distance = torch.empty_like(sums[:3])
-    weighted = distance if weight is None else torch.empty_like(distance)
+    # Fresh memory for each tap would cost more than the arithmetic.
+    distance = torch.empty_like(pivots, memory_format=torch.contiguous_format)
+    root_weight = None if weight is None else weight.sqrt()
     for j, tap in enumerate(taps):
         # Without a mask a pixel's distance to itself is 0; the second pass shows if it is not.
         if within is None and weight is None and j == centre:
             continue
-        torch.sub(entries.narrow(dim, j, count), pivots, out=distance[:2])
+        torch.sub(entries.narrow(dim, j, count), pivots, out=distance)
         if within is not None:
-            distance[:2] += within.narrow(dim, j, count)[:2]
-        torch.sub(distance[0], distance[1], out=distance[2])
-        if weight is not None:
-            torch.mul(distance, weight.narrow(dim, j, count), out=weighted)
-        sums[:2].add_(weighted[:2], alpha=tap)
-        sums[2:].addcmul_(weighted, distance, value=tap)
+            distance += within.narrow(dim, j, count)[:2]
+        # Roots of the weights, so that variances and covariance are products of the same numbers:
+        # of identical images they are equal to the bit, and x and y may change places.
+        root = math.sqrt(tap)
+        distance *= root
+        if root_weight is None:
+            sums[:2].add_(distance, alpha=root)
+        else:
+            share = root_weight.narrow(dim, j, count)
+            distance *= share
+            sums[:2].addcmul_(distance, share, value=root)
+        sums[2:4].addcmul_(distance, distance)
+        sums[4].addcmul_(distance[0], distance[1])
         if within is not None:
             inner = within.narrow(dim, j, count)[2:]
             if weight is None:
@@ -81,9 +84,8 @@ def _merge_taps(
                 sums[2:].addcmul_(inner, weight.narrow(dim, j, count), value=tap)
     if inverse is not None:
         sums.mul_(inverse)
-    torch.sub(sums[0], sums[1], out=distance[2])
     sums[2:4].addcmul_(sums[:2], sums[:2], value=-1)
-    sums[4].addcmul_(distance[2], distance[2], value=-1)
+    sums[4].addcmul_(sums[0], sums[1], value=-1)
     return pivots, sums, total, inverse
 
 
