@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-REDUCTIONS = ("mean", "sum", "none")
-PADDINGS = ("valid", "same")
+REDUCTIONS = ("mean", "sum", "none", "image")
+PADDINGS = ("valid", "same", "zeros")
+WINDOWS = ("gaussian", "uniform")
+COVARIANCES = ("population", "sample")
 
 
 def number(name: str, value: Any) -> float:
@@ -57,13 +59,39 @@ def fraction(name: str, value: Any) -> float:
     return checked
 
 
-def data_range(value: Any) -> float:
+def data_range(value: Any) -> float | Tensor:
+    """A number, or a tensor of one for each image, whose values are not read."""
+    if not isinstance(value, Tensor):
+        return data_range_number(value)
+    if value.ndim > 1:
+        raise ValueError(
+            f"data_range: expected a number, or a tensor with one or N values for N images, got "
+            f"shape {tuple(value.shape)}. Use data_range.flatten() if it has N values."
+        )
+    if not value.is_floating_point():
+        raise TypeError(
+            f"data_range: expected a floating-point tensor, got {value.dtype}. "
+            "Use data_range.float()."
+        )
+    return value
+
+
+def data_range_number(value: Any) -> float:
     advice = " It is the span of possible pixel values: 1.0 for images in [0, 1], 255 for [0, 255]."
     checked = positive_number("data_range", value, advice)
     # Images and gradients are divided by it in float32, which holds no numbers far beyond these.
     if not 1e-30 <= checked <= 1e30:
         raise ValueError(f"data_range: expected a number from 1e-30 to 1e30, got {value}.{advice}")
     return checked
+
+
+def range_for_each(value: Tensor, image: Tensor) -> None:
+    """A tensor of ranges that fits a batch."""
+    if value.ndim == 1 and value.shape[0] not in (1, image.shape[0]):
+        raise ValueError(
+            f"data_range: expected one value, or one for each of {image.shape[0]} images, got "
+            f"{value.shape[0]} values. Select those of this batch."
+        )
 
 
 def window_size(value: Any) -> int:
@@ -99,7 +127,8 @@ def weights(value: Any) -> tuple[float, float, float]:
     total = sum(checked)
     if total == 0:
         raise ValueError(f"{expected}, not all of them 0, got {tuple(value)}.{example}")
-    if not math.isfinite(total):
+    # Not math.isfinite: see `number`.
+    if not total < math.inf:
         raise ValueError(f"{expected} with a finite sum, got {tuple(value)}.{example}")
     luminance, contrast, structure = (item / total for item in checked)
     return luminance, contrast, structure
@@ -121,8 +150,8 @@ def sigma(value: Any) -> float | Tensor:
     return value
 
 
-def images(x: Any, y: Any, names: tuple[str, str], size: int | None = None) -> None:
-    """Two floating N x C x H x W tensors of one shape and device, no smaller than the window."""
+def images(x: Any, y: Any, names: tuple[str, str]) -> None:
+    """Two floating N x C x H x W tensors of one shape and device."""
     for name, image in zip(names, (x, y), strict=True):
         if not isinstance(image, Tensor):
             raise TypeError(
@@ -151,11 +180,20 @@ def images(x: Any, y: Any, names: tuple[str, str], size: int | None = None) -> N
             f"{first}: expected at least one image and one channel, got shape "
             f"{tuple(x.shape)}. Skip an empty batch: its mean is not defined."
         )
-    if size is not None and min(x.shape[2:]) < size:
-        raise ValueError(
-            f"{first}: expected height and width of at least window_size ({size}), got shape "
-            f"{tuple(x.shape)}. Use larger images or crops, or a smaller odd window_size."
-        )
+
+
+def image_size(image: Tensor, name: str, smallest: int, padding: str) -> None:
+    """Height and width that a window, or its mirror image, fits into."""
+    if min(image.shape[2:]) >= smallest:
+        return
+    what = {
+        "valid": "window_size",
+        "same": "window_size // 2 + 1, which reflection takes",
+    }[padding]
+    raise ValueError(
+        f"{name}: expected height and width of at least {smallest} ({what}), got shape "
+        f"{tuple(image.shape)}. Use larger images or crops, or a smaller odd window_size."
+    )
 
 
 def mask(value: Any, image: Tensor) -> None:
@@ -182,8 +220,18 @@ def mask(value: Any, image: Tensor) -> None:
         )
 
 
-def mask_values(value: Tensor, at_centres: Tensor) -> None:
+def no_schedule(sigma: Any) -> None:
+    if not isinstance(sigma, (int, float)):
+        raise ValueError(
+            "window: 'uniform' has no sigma, and a tensor or schedule was passed as sigma. Leave "
+            "sigma out, or use window='gaussian'."
+        )
+
+
+def mask_values(value: Tensor, at_centres: Tensor, reduction: str) -> None:
     """A mask with no negative value, and not zero at the centre of every window.
+
+    With reduction "image" that holds for each image.
 
     Reads values, in eager mode alone: a graph being compiled or transformed by ``torch.func``
     cannot stop for them, and an all-zero mask gives NaN there.
@@ -194,9 +242,11 @@ def mask_values(value: Tensor, at_centres: Tensor) -> None:
         raise ValueError(
             "mask: expected values of 0 (left out) and above, got negative or NaN values."
         )
-    if not bool((at_centres > 0).any()):
+    counted = (at_centres > 0).flatten(1).any(1)
+    if not bool(counted.all() if reduction == "image" else counted.any()):
+        where = " in each image" if reduction == "image" else ""
         raise ValueError(
-            "mask: expected at least one window centred on a pixel above 0, got none. With "
+            f"mask: expected at least one window centred on a pixel above 0{where}, got none. With "
             "padding='valid' the outer (window_size - 1) / 2 pixels are no window's centre; "
             "leave the image out, or use padding='same'."
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks
@@ -14,6 +16,8 @@ from .backends.interface import Inputs
 from .gaussian_window import gaussian_window
 from .options import Options
 from .sigma_schedule import SigmaSchedule
+
+SMALLEST_RANGE = 1e-30
 
 
 class Compared(NamedTuple):
@@ -42,11 +46,13 @@ def compare(
         loss = sum(w * term for w, term in zip(options.term_weights, maps, strict=True))
         assert isinstance(loss, Tensor)
         return Compared(loss, 1.0) if centre is None else Compared(loss * centre, centre)
-    total = backend(inputs, options, maps=False).sum()
-    count = _count(x, centre, options.margin)
+    sums, counts = backend(inputs, options, maps=False), _counts(inputs.x, centre, options.margin)
+    if options.reduction == "image":
+        return Compared(sums.sum(1) / counts, 1.0)
+    total = counts.sum() if isinstance(counts, Tensor) else counts * x.shape[0]
     if options.reduction == "sum":
-        return Compared(total, count)
-    return Compared(total / count, 1.0)
+        return Compared(sums.sum(), total)
+    return Compared(sums.sum() / total, 1.0)
 
 
 def components(
@@ -79,25 +85,45 @@ def _prepared(
     options: Options,
     names: tuple[str, str],
 ) -> tuple[Inputs, Tensor | None, Options]:
-    """Checked tensors with their window, the mask at the windows' centres, and a named backend."""
+    """What a backend takes, the mask at the windows' centres, and options for that backend.
+
+    A backend knows one data range and two paddings: images are divided by a tensor of ranges
+    here, and zeros around them are pixels like others.
+    """
     options = options.checked()
-    checks.images(x, y, names, options.window_size)
+    checks.images(x, y, names)
+    checks.image_size(x, names[0], options.smallest_image, options.padding)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     seen = centre = None
     if mask is not None:
         checks.mask(mask, x)
         seen, m = mask.to(dtype), options.margin
         centre = seen[..., m : x.shape[2] - m, m : x.shape[3] - m]
-        checks.mask_values(seen, centre)
-    width = window_sigma(sigma, options.window_size)
+        checks.mask_values(seen, centre, options.reduction)
+    if options.window == "uniform":
+        checks.no_schedule(sigma)
+        width: float | Tensor = math.inf
+    else:
+        width = window_sigma(sigma, options.window_size)
     taps = gaussian_window(options.window_size, width, dtype=dtype, device=x.device)
+    if isinstance(options.data_range, Tensor):
+        checks.range_for_each(options.data_range, x)
+        # A blank image may have a range of 0.
+        ranges = options.data_range.to(x.device, dtype).clamp(min=SMALLEST_RANGE)
+        x, y = x / ranges.view(-1, 1, 1, 1), y / ranges.view(-1, 1, 1, 1)
+        options = options._replace(data_range=1.0)
+    if options.padding == "zeros":
+        around = [options.window_size // 2] * 4
+        x, y = F.pad(x, around), F.pad(y, around)
+        seen = None if seen is None else F.pad(seen, around, value=1.0)
+        options = options._replace(padding="valid")
     chosen = choose_backend(options.backend, x, y, width, mask, options.window_size).name
     return Inputs(x, y, taps, seen), centre, options._replace(backend=chosen)
 
 
-def _count(x: Tensor, centre: Tensor | None, margin: int) -> Tensor | float:
-    """The number of windows, each counted by the mask at its centre."""
-    n, c, h, w = x.shape
+def _counts(x: Tensor, centre: Tensor | None, margin: int) -> Tensor | float:
+    """The number of windows in each image, each counted by the mask at its centre."""
+    _, c, h, w = x.shape
     if centre is None:
-        return n * c * (h - 2 * margin) * (w - 2 * margin)
-    return centre.sum() * (c // centre.shape[1])
+        return c * (h - 2 * margin) * (w - 2 * margin)
+    return centre.sum((1, 2, 3)) * (c // centre.shape[1])

@@ -41,8 +41,8 @@ def multiply_add(left, right, addend):
 
 
 def not_negative(value):
-    """0 in place of negative numbers; NaN stays."""
-    return value.clamp(min=0)
+    """0 in place of what rounding left below it; NaN stays, and so does the gradient."""
+    return torch.where(value < 0, value - value.detach(), value)
 
 
 def add_entry(sums, tap, m, pivot_x, pivot_y):
@@ -86,7 +86,7 @@ def terms(m, c1, c2):
     over_c, over_s = 1 / (m[4] + m[5] + c2), 1 / (p + c2 / 2)
     luminance = difference * difference * over_l
     shared = luminance, mean_x, mean_y, difference, over_l, root_x, root_y, p, over_c, over_s
-    return (luminance, apart * apart * over_c, (p - m[6]) * over_s), shared
+    return (luminance, apart * apart * over_c, not_negative(p - m[6]) * over_s), shared
 
 
 def terms_derivatives(m, c2, shared, weights):
@@ -112,7 +112,7 @@ def product(m, c1, c2):
     mean_x, mean_y, difference, over_l = luminance_parts(m, c1)
     over_cs = 1 / (m[4] + m[5] + c2)
     luminance = difference * difference * over_l
-    loss = luminance + (1 - luminance) * ((m[4] + m[5] - 2 * m[6]) * over_cs)
+    loss = luminance + (1 - luminance) * (not_negative(m[4] + m[5] - 2 * m[6]) * over_cs)
     return (loss,), (luminance, mean_x, mean_y, difference, over_l, over_cs)
 
 

@@ -25,13 +25,15 @@ def aw_ssim(
     y: Tensor,
     weights: Sequence[float] | str = EQUAL_WEIGHTS,
     *,
-    data_range: float = 1.0,
+    data_range: float | Tensor = 1.0,
     window_size: int = 11,
     sigma: float | Tensor | SigmaSchedule = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
     reduction: str = "mean",
     padding: str = "valid",
+    window: str = "gaussian",
+    covariance: str = "population",
     mask: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
@@ -43,15 +45,21 @@ def aw_ssim(
         x: images N x C x H x W, floating point, values spanning ``data_range``.
         y: images of the same shape and device; the function is symmetric.
         weights: of luminance, contrast and structure, or a category such as ``"carpet"``.
-        data_range: the span of possible values: 1.0 for [0, 1], 255 for [0, 255].
-        window_size: taps of the Gaussian window per axis, odd.
+        data_range: the span of possible values: 1.0 for [0, 1], 255 for [0, 255]. A tensor, 0-dim
+            or with a value for each image, is read on its own device, and unchecked.
+        window_size: taps of the window per axis, odd.
         sigma: the window's standard deviation in pixels: a number, a 0-dim tensor or a
             :class:`SigmaSchedule`.
         k1: of ``C1 = (k1 * data_range)^2``.
         k2: of ``C2 = (k2 * data_range)^2``.
-        reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the map N x C x H' x W'.
+        reduction: ``"mean"``, ``"sum"``, ``"image"`` for the mean of each image (N,), or
+            ``"none"`` for the map N x C x H' x W'.
         padding: ``"valid"`` for windows inside the image, H' = H - window_size + 1; ``"same"``
-            for one window per pixel over reflected borders, H' = H.
+            for one window per pixel over reflected borders, H' = H; ``"zeros"`` for one per
+            pixel over black ones, as fused-ssim and 3D Gaussian splatting do.
+        window: ``"gaussian"``, or ``"uniform"`` with equal taps, in which sigma is not used.
+        covariance: ``"population"``, or ``"sample"``, which is n / (n - 1) times that, with
+            n = window_size^2 taps.
         mask: N x 1 x H x W or N x C x H x W, bool or non-negative. A window weighs its pixels
             by it, and counts by the mask at its centre: the map is multiplied by that, the mean
             divided by its sum. Pixels of weight 0 have no influence, whatever they hold.
@@ -70,7 +78,17 @@ def aw_ssim(
         tensor(1.)
     """
     options = Options(
-        parse_weights(weights), False, data_range, window_size, k1, k2, reduction, padding, backend
+        parse_weights(weights),
+        False,
+        data_range,
+        window_size,
+        k1,
+        k2,
+        reduction,
+        padding,
+        window,
+        covariance,
+        backend,
     )
     loss, identical = compare(x, y, mask, sigma, options)
     return identical - loss
@@ -80,13 +98,15 @@ def ssim(
     x: Tensor,
     y: Tensor,
     *,
-    data_range: float = 1.0,
+    data_range: float | Tensor = 1.0,
     window_size: int = 11,
     sigma: float | Tensor | SigmaSchedule = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
     reduction: str = "mean",
     padding: str = "valid",
+    window: str = "gaussian",
+    covariance: str = "population",
     mask: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
@@ -100,7 +120,17 @@ def ssim(
         tensor(1.)
     """
     options = Options(
-        EQUAL_WEIGHTS, True, data_range, window_size, k1, k2, reduction, padding, backend
+        EQUAL_WEIGHTS,
+        True,
+        data_range,
+        window_size,
+        k1,
+        k2,
+        reduction,
+        padding,
+        window,
+        covariance,
+        backend,
     )
     loss, identical = compare(x, y, mask, sigma, options)
     return identical - loss
@@ -110,12 +140,14 @@ def ssim_components(
     x: Tensor,
     y: Tensor,
     *,
-    data_range: float = 1.0,
+    data_range: float | Tensor = 1.0,
     window_size: int = 11,
     sigma: float | Tensor | SigmaSchedule = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
     padding: str = "valid",
+    window: str = "gaussian",
+    covariance: str = "population",
     mask: Tensor | None = None,
     backend: str = "auto",
 ) -> SSIMComponents:
@@ -131,6 +163,16 @@ def ssim_components(
         torch.Size([1, 1, 22, 22])
     """
     options = Options(
-        EQUAL_WEIGHTS, False, data_range, window_size, k1, k2, "none", padding, backend
+        EQUAL_WEIGHTS,
+        False,
+        data_range,
+        window_size,
+        k1,
+        k2,
+        "none",
+        padding,
+        window,
+        covariance,
+        backend,
     )
     return SSIMComponents(*components(x, y, mask, sigma, options))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from . import checks
-from .comparison import compare, window_sigma
+from .comparison import compare
 from .options import EQUAL_WEIGHTS, Options, parse_weights
 from .sigma_schedule import SigmaSchedule
 
@@ -15,60 +16,79 @@ from .sigma_schedule import SigmaSchedule
 class _StructuralLoss(nn.Module):
     """What both losses hold: the fields of `Options`, and sigma.
 
-    All are attributes that may be changed; a tensor sigma is a buffer, a schedule a submodule.
+    All are attributes that may be changed; tensors are buffers, an `nn.Parameter` is a parameter,
+    a schedule a submodule.
     """
 
     weights: tuple[float, float, float]
     product: bool
-    data_range: float
+    data_range: float | Tensor
     window_size: int
     k1: float
     k2: float
     reduction: str
     padding: str
+    window: str
+    covariance: str
     backend: str
     sigma: float | Tensor | SigmaSchedule
 
     def __init__(self, options: Options, sigma: float | Tensor | SigmaSchedule) -> None:
         super().__init__()
         for name, value in options.checked()._asdict().items():
-            setattr(self, name, value)
-        if isinstance(sigma, SigmaSchedule):
-            self.sigma = sigma
-        elif isinstance(sigma, Tensor):
-            checks.sigma(sigma)
-            self.register_buffer("sigma", sigma)
+            self._hold(name, value)
+        self._hold("sigma", sigma if isinstance(sigma, SigmaSchedule) else checks.sigma(sigma))
+
+    def _hold(self, name: str, value: Any) -> None:
+        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            self.register_buffer(name, value)
         else:
-            self.sigma = float(window_sigma(sigma, self.window_size))
+            setattr(self, name, value)
 
     def options(self) -> Options:
         """The options as they are now."""
         return Options(*[getattr(self, name) for name in Options._fields])
 
-    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        *,
+        data_range: float | Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch of images against its targets.
 
         Args:
             prediction: N x C x H x W, floating point, values spanning ``data_range``.
             target: of the same shape and device; it receives a gradient if it requires one.
             mask: N x 1 x H x W or N x C x H x W, bool or non-negative: what counts.
+            data_range: of this batch, or of each of its images; None for the loss's own.
 
         Returns:
-            A scalar, or the loss map N x C x H' x W' with ``reduction="none"``.
+            A scalar, a value for each image (N,) with ``reduction="image"``, or the loss map
+            N x C x H' x W' with ``"none"``.
         """
-        names = ("prediction", "target")
-        return compare(prediction, target, mask, self.sigma, self.options(), names).loss
+        names, options = ("prediction", "target"), self.options()
+        if data_range is not None:
+            options = options._replace(data_range=data_range)
+        return compare(prediction, target, mask, self.sigma, options, names).loss
 
     def extra_repr(self) -> str:
         weights = ", ".join(f"{weight:.4g}" for weight in self.weights)
         parts = [] if self.product else [f"weights=({weights})"]
         for name, value in self.options()._asdict().items():
             if name not in ("weights", "product"):
-                text = f"{value:g}" if isinstance(value, float) else repr(value)
-                parts.append(f"{name}={text}")
+                parts.append(f"{name}={_brief(value)}")
         if not isinstance(self.sigma, SigmaSchedule):
-            parts.append(f"sigma={float(self.sigma):g}")
+            parts.append(f"sigma={_brief(self.sigma)}")
         return ", ".join(parts)
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{float(value):g}" if value.ndim == 0 else f"tensor of {value.shape[0]}"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 class AWSSIMLoss(_StructuralLoss):
@@ -81,16 +101,21 @@ class AWSSIMLoss(_StructuralLoss):
     Args:
         weights: of luminance, contrast and structure, divided by their sum; or the name of a
             category of :func:`aw_ssim.category_weights`.
-        data_range: the span of possible pixel values: 1.0 for [0, 1], 255 for [0, 255].
-        window_size: taps of the Gaussian window per axis, odd.
+        data_range: the span of possible pixel values: 1.0 for [0, 1], 255 for [0, 255]. A tensor,
+            0-dim or with a value for each image, is read on its own device, and unchecked.
+        window_size: taps of the window per axis, odd.
         sigma: the window's standard deviation in pixels: a number, a 0-dim tensor, or a
             :class:`aw_ssim.SigmaSchedule` for the paper's growing window (eq. 9).
         k1: of ``C1 = (k1 * data_range)^2``.
         k2: of ``C2 = (k2 * data_range)^2``.
-        reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the loss map.
+        reduction: ``"mean"``, ``"sum"``, ``"image"`` for the mean of each image (N,), or
+            ``"none"`` for the loss map.
         padding: ``"valid"`` for windows inside the image; ``"same"`` for one window per pixel
             over reflected borders: anomaly maps, and training on crops, whose outer pixels
-            ``"valid"`` hardly sees.
+            ``"valid"`` hardly sees; ``"zeros"`` for one per pixel over black borders.
+        window: ``"gaussian"``, or ``"uniform"`` with equal taps, in which sigma is not used.
+        covariance: ``"population"``, or ``"sample"``, which is n / (n - 1) times that, with
+            n = window_size^2 taps.
         backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
             :func:`aw_ssim.choose_backend`.
 
@@ -109,13 +134,15 @@ class AWSSIMLoss(_StructuralLoss):
         self,
         weights: Sequence[float] | str = EQUAL_WEIGHTS,
         *,
-        data_range: float = 1.0,
+        data_range: float | Tensor = 1.0,
         window_size: int = 11,
         sigma: float | Tensor | SigmaSchedule = 1.5,
         k1: float = 0.01,
         k2: float = 0.03,
         reduction: str = "mean",
         padding: str = "valid",
+        window: str = "gaussian",
+        covariance: str = "population",
         backend: str = "auto",
     ) -> None:
         options = Options(
@@ -127,6 +154,8 @@ class AWSSIMLoss(_StructuralLoss):
             k2,
             reduction,
             padding,
+            window,
+            covariance,
             backend,
         )
         super().__init__(options, sigma)
@@ -144,16 +173,28 @@ class SSIMLoss(_StructuralLoss):
     def __init__(
         self,
         *,
-        data_range: float = 1.0,
+        data_range: float | Tensor = 1.0,
         window_size: int = 11,
         sigma: float | Tensor | SigmaSchedule = 1.5,
         k1: float = 0.01,
         k2: float = 0.03,
         reduction: str = "mean",
         padding: str = "valid",
+        window: str = "gaussian",
+        covariance: str = "population",
         backend: str = "auto",
     ) -> None:
         options = Options(
-            EQUAL_WEIGHTS, True, data_range, window_size, k1, k2, reduction, padding, backend
+            EQUAL_WEIGHTS,
+            True,
+            data_range,
+            window_size,
+            k1,
+            k2,
+            reduction,
+            padding,
+            window,
+            covariance,
+            backend,
         )
         super().__init__(options, sigma)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from . import checks
 from .availability import BACKENDS
 from .categories import category_weights
@@ -22,12 +24,14 @@ class Options(NamedTuple):
     weights: tuple[float, float, float] = EQUAL_WEIGHTS
     product: bool = False
     """The product l c s, standard SSIM, in place of the weighted sum."""
-    data_range: float = 1.0
+    data_range: float | Tensor = 1.0
     window_size: int = 11
     k1: float = 0.01
     k2: float = 0.03
     reduction: str = "mean"
     padding: str = "valid"
+    window: str = "gaussian"
+    covariance: str = "population"
     backend: str = "auto"
 
     def checked(self) -> Options:
@@ -41,6 +45,8 @@ class Options(NamedTuple):
             k2=checks.non_negative_number("k2", self.k2),
             reduction=checks.choice("reduction", self.reduction, checks.REDUCTIONS),
             padding=checks.choice("padding", self.padding, checks.PADDINGS),
+            window=checks.choice("window", self.window, checks.WINDOWS),
+            covariance=checks.choice("covariance", self.covariance, checks.COVARIANCES),
             backend=checks.choice("backend", self.backend, ("auto", *BACKENDS)),
         )
 
@@ -56,8 +62,20 @@ class Options(NamedTuple):
 
     @property
     def c2(self) -> float:
-        """C2 for images divided by the data range; C3 is half of it."""
-        return self.k2**2
+        """C2 for images divided by the data range; C3 is half of it.
+
+        Sample covariances are n / (n - 1) times those of the population, of n taps. In the
+        quotients c and s this is C2 over that factor.
+        """
+        taps = self.window_size**2
+        factor = taps / max(taps - 1, 1) if self.covariance == "sample" else 1.0
+        return self.k2**2 / factor
+
+    @property
+    def divisor(self) -> float:
+        """What a backend divides images by; a tensor of ranges does not come so far."""
+        assert not isinstance(self.data_range, Tensor)
+        return self.data_range
 
     @property
     def same(self) -> bool:
@@ -67,7 +85,14 @@ class Options(NamedTuple):
     @property
     def margin(self) -> int:
         """How many pixels at each edge are no window's centre."""
-        return 0 if self.same else self.window_size // 2
+        return self.window_size // 2 if self.padding == "valid" else 0
+
+    @property
+    def smallest_image(self) -> int:
+        """The least height and width: what a window or its mirror image fits into."""
+        return {"valid": self.window_size, "same": self.window_size // 2 + 1, "zeros": 1}[
+            self.padding
+        ]
 
 
 def parse_weights(weights: Sequence[float] | str) -> tuple[float, float, float]:

@@ -62,7 +62,7 @@ class CombinedPerceptualLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.mix = checks.fraction("mix", mix)
-        self.data_range = checks.data_range(data_range)
+        self.data_range = checks.data_range_number(data_range)
         checks.choice("net", net, tuple(SMALLEST_IMAGE))
         if structural is None:
             structural = AWSSIMLoss(data_range=self.data_range)

@@ -15,10 +15,9 @@ from torch.library import custom_op
 from ..options import Options
 from .interface import ClosedForm, Inputs, Outputs
 
-_TYPES = {"tuple": "float[]"}
+_TYPES = {"weights": "float[]", "data_range": "float"}
 _OPTIONS = ", ".join(
-    f"{_TYPES.get(kind.__name__, kind.__name__)} {name}"
-    for name, kind in get_type_hints(Options).items()
+    f"{_TYPES.get(name) or kind.__name__} {name}" for name, kind in get_type_hints(Options).items()
 )
 
 

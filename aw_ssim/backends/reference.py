@@ -24,7 +24,7 @@ Moments = tuple[Tensor, ...]
 def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
     """As `interface.Backend` describes it."""
     taps, mask = inputs.taps, inputs.mask
-    x, y = (image.to(taps.dtype) / options.data_range for image in (inputs.x, inputs.y))
+    x, y = (image.to(taps.dtype) / options.divisor for image in (inputs.x, inputs.y))
     if options.same:
         x, y = reflect(x, taps), reflect(y, taps)
         mask = None if mask is None else reflect(mask, taps)

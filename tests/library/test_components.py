@@ -30,6 +30,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "data range": {"data_range": 2.5},
     "constants": {"k1": 0.05, "k2": 0.1},
     "no constants": {"k1": 0.0, "k2": 0.0},
+    "zeros": {"padding": "zeros", "window_size": 7},
+    "uniform": {"window": "uniform", "window_size": 7},
+    "sample": {"covariance": "sample", "window_size": 3},
+    "uniform, sample, zeros": {
+        "window": "uniform",
+        "covariance": "sample",
+        "padding": "zeros",
+        "window_size": 5,
+    },
 }
 SHAPES = ((1, 1, 11, 11), (2, 3, 12, 11), (3, 1, 11, 37), (1, 4, 23, 18), (35, 1, 13, 12))
 

@@ -141,12 +141,15 @@ def test_losses_name_their_own_arguments() -> None:
         SSIMLoss()(X, X.byte())
 
 
-@pytest.mark.parametrize("padding", ["valid", "same"])
-def test_image_smaller_than_the_window(padding: str, backend: str) -> None:
-    with pytest.raises(ValueError, match="window_size"):
-        aw_ssim(X[..., :8, :8], X[..., :8, :8], padding=padding, backend=backend)
-    small = aw_ssim(X[..., :11, :11], X[..., :11, :11], padding=padding, backend=backend)
-    assert float(small) == pytest.approx(1)
+@pytest.mark.parametrize(("padding", "least"), [("valid", 11), ("same", 6), ("zeros", 1)])
+def test_image_smaller_than_the_window(padding: str, least: int, backend: str) -> None:
+    """What fits, or can be mirrored, is compared; one pixel less is an error."""
+    small = X[..., :least, : least + 1]
+    assert float(aw_ssim(small, small, padding=padding, backend=backend)) == pytest.approx(1)
+    if least > 1:
+        smaller = X[..., : least - 1, :]
+        with pytest.raises(ValueError, match=f"at least {least} .window_size"):
+            aw_ssim(smaller, smaller, padding=padding, backend=backend)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=NAMES)

@@ -25,6 +25,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sum": {"reduction": "sum"},
     "none": {"reduction": "none"},
     "same": {"padding": "same"},
+    "zeros": {"padding": "zeros"},
+    "image": {"reduction": "image"},
+    "uniform": {"window": "uniform"},
+    "sample": {"covariance": "sample", "window_size": 3, "k2": 0.3},
+    "range of each image": {"data_range": torch.tensor([2.0])},
     "all": {
         "data_range": 1.5,
         "window_size": 9,

@@ -50,5 +50,7 @@ def test_changed_attributes_are_checked_and_used() -> None:
     loss.reduction = "none"
     assert loss(*PAIRS["noisy"]).dim() == 4
     loss.padding = "reflect"
-    with pytest.raises(ValueError, match="padding: expected one of 'valid', 'same', got 'reflect'"):
+    with pytest.raises(
+        ValueError, match="padding: expected one of 'valid', 'same', 'zeros', got 'reflect'"
+    ):
         loss(*PAIRS["noisy"])

@@ -23,7 +23,12 @@ AGREEMENT = {
     "piq": 1e-12,
     "torchmetrics": 1e-12,
     "MONAI": 3e-5,
+    "MONAI, uniform": 3e-5,
     "fused-ssim": 1e-6,
+    "3D Gaussian splatting": 1e-6,
+    "monodepth2": 1e-6,
+    "fastMRI": 1e-6,
+    "scikit-image": 1e-12,
 }
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -149,12 +154,75 @@ def fused_ssim_formula(x: Tensor, y: Tensor, padding: str = "same") -> Tensor:
     return product.mean() if padding == "same" else product[..., 5:-5, 5:-5].mean()
 
 
-def test_fused_ssim_surrounds_the_images_with_zeros() -> None:
-    def ours(x: Tensor, y: Tensor) -> Tensor:
-        loss: Tensor = SSIMLoss()(F.pad(x, (5, 5, 5, 5)), F.pad(y, (5, 5, 5, 5)))
-        return loss
+@pytest.mark.parametrize("library", ["fused-ssim", "3D Gaussian splatting"])
+def test_fused_ssim_surrounds_the_images_with_zeros(library: str) -> None:
+    """As the trainer of 3D Gaussian splatting does in plain torch, and gsplat."""
+    assert_agree(library, lambda x, y: 1 - fused_ssim_formula(x, y), SSIMLoss(padding="zeros"))
 
-    assert_agree("fused-ssim", lambda x, y: 1 - fused_ssim_formula(x, y), ours)
+
+def test_monai_uniform() -> None:
+    losses = pytest.importorskip("monai.losses")
+    theirs = losses.SSIMLoss(spatial_dims=2, kernel_type="uniform", win_size=7)
+    ours = SSIMLoss(window="uniform", window_size=7)
+    assert_agree("MONAI, uniform", theirs, ours)
+
+
+def test_monai_values_of_images() -> None:
+    losses = pytest.importorskip("monai.losses")
+    theirs = losses.SSIMLoss(spatial_dims=2, reduction="none")(*pair())
+    ours = SSIMLoss(reduction="image")(*pair())
+    torch.testing.assert_close(ours, theirs.flatten().double(), atol=AGREEMENT["MONAI"], rtol=0)
+
+
+def box_formula(x: Tensor, y: Tensor, size: int, factor: float) -> Tensor:
+    """The map of SSIM over equal taps, whose covariances are multiplied by a factor."""
+    mx, my = (F.avg_pool2d(image, size, 1) for image in (x, y))
+    vx, vy, cov = (
+        factor * (F.avg_pool2d(a * b, size, 1) - ma * mb)
+        for a, b, ma, mb in ((x, x, mx, mx), (y, y, my, my), (x, y, mx, my))
+    )
+    luminance = (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+    return luminance * (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
+
+
+def test_monodepth2() -> None:
+    """Its loss map, (1 - s) / 2 over 3 x 3 pixels with mirrored borders."""
+
+    def theirs(x: Tensor, y: Tensor) -> Tensor:
+        x, y = (F.pad(image, [1] * 4, mode="reflect") for image in (x, y))
+        return ((1 - box_formula(x, y, 3, 1.0)) / 2).clamp(0, 1).mean()
+
+    ours = SSIMLoss(window="uniform", window_size=3, padding="same")
+    assert_agree("monodepth2", theirs, lambda x, y: ours(x, y) / 2)
+
+
+def test_fastmri() -> None:
+    """One channel, 7 x 7 equal taps, sample covariance, a range for each slice."""
+    x, y = pair()
+    x, y = x[:, :1] * torch.tensor([1.0, 5.0]).view(2, 1, 1, 1), y[:, :1]
+    y = y * torch.tensor([1.0, 5.0]).view(2, 1, 1, 1)
+    ranges = y.amax((1, 2, 3))
+
+    def theirs(x: Tensor, y: Tensor) -> Tensor:
+        x, y = (image / ranges.view(2, 1, 1, 1) for image in (x, y))
+        return 1 - box_formula(x, y, 7, 49 / 48).mean()
+
+    ours = SSIMLoss(window="uniform", window_size=7, covariance="sample")
+    assert_agree("fastMRI", theirs, lambda x, y: ours(x, y, data_range=ranges), (x, y))
+
+
+@pytest.mark.parametrize("gaussian", [False, True], ids=["its defaults", "gaussian weights"])
+def test_scikit_image(gaussian: bool) -> None:
+    metrics = pytest.importorskip("skimage.metrics")
+    x, y = pair()
+    options: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5} if gaussian else {}
+    theirs = metrics.structural_similarity(
+        x[0].numpy(), y[0].numpy(), data_range=1.0, channel_axis=0, **options
+    )
+    window: dict[str, Any] = {} if gaussian else {"window": "uniform", "window_size": 7}
+    # Its mean leaves out a border as wide as "valid" does.
+    ours = ssim(x[:1], y[:1], covariance="sample", **window)
+    assert float(ours) == pytest.approx(theirs, abs=AGREEMENT["scikit-image"])
 
 
 def test_fused_ssim_valid() -> None:

@@ -41,6 +41,16 @@ def gaussian(size: int, sigma: float) -> Array:
     return taps / taps.sum()
 
 
+def taps_of(window: str, size: int, sigma: float) -> Array:
+    return np.full(size, 1 / size) if window == "uniform" else gaussian(size, sigma)
+
+
+def sample_factor(covariance: str, window_size: int) -> float:
+    """n / (n - 1) for the covariance of a sample."""
+    n = window_size**2
+    return n / (n - 1) if covariance == "sample" else 1.0
+
+
 def loops(
     x: Tensor,
     y: Tensor,
@@ -51,17 +61,27 @@ def loops(
     k1: float = 0.01,
     k2: float = 0.03,
     padding: str = "valid",
+    window: str = "gaussian",
+    covariance: str = "population",
     mask: Tensor | None = None,
 ) -> Maps:
     """Component maps in numpy, one window at a time."""
     weight = np.ones(x.shape) if mask is None else np.broadcast_to(_numpy(mask), x.shape)
     images = [np.where(weight > 0, _numpy(image) / data_range, 0) for image in (x, y)] + [weight]
+    margin = [(0, 0), (0, 0)] + 2 * [(window_size // 2, window_size // 2)]
     if padding == "same":
-        margin = [(0, 0), (0, 0)] + 2 * [(window_size // 2, window_size // 2)]
         images = [np.pad(image, margin, mode="reflect") for image in images]
+    if padding == "zeros":
+        values = (0, 0, 1)
+        images = [
+            np.pad(image, margin, constant_values=value)
+            for image, value in zip(images, values, strict=True)
+        ]
     n, c, height, width = images[0].shape
     shape = (n, c, height - window_size + 1, width - window_size + 1)
-    footprint = np.outer(gaussian(window_size, sigma), gaussian(window_size, sigma))
+    line = taps_of(window, window_size, sigma)
+    footprint = np.outer(line, line)
+    factor = sample_factor(covariance, window_size)
     c1, c2 = k1**2, k2**2
     maps = np.zeros((4, *shape))
     for i, j, row, column in np.ndindex(*shape):
@@ -75,6 +95,7 @@ def loops(
         vx, vy = (w * (px - mx) ** 2).sum(), (w * (py - my) ** 2).sum()
         cov = (w * (px - mx) * (py - my)).sum()
         p = math.sqrt(vx + EPS) * math.sqrt(vy + EPS) - EPS
+        vx, vy, cov, p = (factor * moment for moment in (vx, vy, cov, p))
         maps[:, i, j, row, column] = (
             (2 * mx * my + c1) / (mx**2 + my**2 + c1),
             (2 * p + c2) / (vx + vy + c2),
@@ -94,15 +115,19 @@ def windows(
     k1: float = 0.01,
     k2: float = 0.03,
     padding: str = "valid",
+    window: str = "gaussian",
+    covariance: str = "population",
     mask: Tensor | None = None,
 ) -> Maps:
     """The same maps as differentiable float64 tensors, all windows unfolded at once."""
     m = torch.ones_like(x, dtype=torch.float64) if mask is None else mask.double().expand(x.shape)
     images = [torch.where(m > 0, image.double() / data_range, 0.0) for image in (x, y)]
     (px, height, width), (py, _, _), (pm, _, _) = (
-        _unfold(image, window_size, padding) for image in (*images, m)
+        _unfold(image, window_size, padding, beyond)
+        for image, beyond in zip((*images, m), (0.0, 0.0, 1.0), strict=True)
     )
-    taps = torch.from_numpy(gaussian(window_size, sigma))
+    taps = torch.from_numpy(taps_of(window, window_size, sigma))
+    factor = sample_factor(covariance, window_size)
     w = torch.outer(taps, taps).reshape(-1, 1) * pm
     centre = pm[..., window_size**2 // 2, :]
     # a window with an empty centre is multiplied by 0 in the end; here it only must not divide by 0
@@ -112,6 +137,7 @@ def windows(
     cov = (w * (px - mx) * (py - my)).sum(-2)
     mx, my = mx.squeeze(-2), my.squeeze(-2)
     p = (vx + EPS).sqrt() * (vy + EPS).sqrt() - EPS
+    vx, vy, cov, p = (factor * moment for moment in (vx, vy, cov, p))
     c1, c2 = k1**2, k2**2
     maps = (
         (2 * mx * my + c1) / (mx**2 + my**2 + c1),
@@ -141,8 +167,12 @@ def _numpy(image: Tensor) -> Array:
     return image.detach().double().numpy()
 
 
-def _unfold(image: Tensor, window_size: int, padding: str) -> tuple[Tensor, int, int]:
+def _unfold(
+    image: Tensor, window_size: int, padding: str, beyond: float
+) -> tuple[Tensor, int, int]:
     """N x C x taps x windows, and the map's height and width."""
+    if padding == "zeros":
+        image = F.pad(image, [window_size // 2] * 4, value=beyond)
     if padding == "same":
         image = F.pad(image, [window_size // 2] * 4, mode="reflect")
     n, c, height, width = image.shape

@@ -93,7 +93,7 @@ class _Group:
         if options.same:
             margin = [len(self.taps) // 2] * 4
             gradient = torch.ops.aten.reflection_pad2d_backward(gradient, whole, margin)
-        torch.mul(gradient, 1 / options.data_range, out=whole)
+        torch.mul(gradient, 1 / options.divisor, out=whole)
 
 
 def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
@@ -105,7 +105,7 @@ def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
     for start in range(0, n * c, size):
         planes = slice(start, start + size)
         images = torch.stack([image[planes].to(dtype) for image in (x, y)])
-        images = images.div_(options.data_range)
+        images = images.div_(options.divisor)
         seen = None
         if mask is not None:
             seen = mask[planes].to(dtype)

@@ -42,7 +42,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         taps=_array(inputs.taps),
         c1=np.float32(options.c1),
         c2=np.float32(options.c2),
-        data_range=np.float32(options.data_range),
+        data_range=np.float32(options.divisor),
         product=options.product,
         margin=margin,
         strips=strips,

@@ -63,7 +63,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
             tiles,
             chosen.blocks,
             strip,
-            1 / options.data_range,
+            1 / options.divisor,
             options.c1,
             options.c2,
             a,
