@@ -85,6 +85,45 @@ def data_range_number(value: Any) -> float:
     return checked
 
 
+def value_range(value: Any, span: Any) -> tuple[float, float]:
+    """The lowest value and the span, from a pair, or from the span alone: then it starts at 0."""
+    if value is None:
+        return 0.0, data_range_number(span)
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise TypeError(
+            f"value_range: expected the lowest and the highest value, such as (-1, 1), got "
+            f"{_describe(value)}."
+        )
+    low, high = (number("value_range", one) for one in value)
+    if low >= high:
+        raise ValueError(
+            f"value_range: expected the lowest value first, got ({low:g}, {high:g}). "
+            f"Use ({high:g}, {low:g})."
+        )
+    if span not in (1.0, high - low):
+        raise ValueError(
+            f"data_range: expected nothing beside value_range, got {span}. Leave data_range out; "
+            f"it is {high - low:g}."
+        )
+    return low, data_range_number(high - low)
+
+
+def target_in_range(target: Tensor, mask: Tensor | None, low: float, span: float) -> None:
+    """A target that is not far outside its range; reads values, in eager mode alone."""
+    if torch.compiler.is_compiling() or inside_torch_func():
+        return
+    with torch.no_grad():
+        shown = target if mask is None else target[(mask > 0).expand(target.shape)]
+        least, most = (float(value) for value in shown.aminmax()) if shown.numel() else (low, low)
+    # A little beyond is what filters and augmentation make.
+    if least < low - span / 4 or most > low + 1.25 * span:
+        raise ValueError(
+            f"target: expected values from {low:g} to {low + span:g}, got {least:.4g} to "
+            f"{most:.4g}. Pass value_range=(lowest, highest), such as value_range=(-1, 1), or "
+            "data_range for images that start at 0."
+        )
+
+
 def range_for_each(value: Tensor, image: Tensor) -> None:
     """A tensor of ranges that fits a batch."""
     if value.ndim == 1 and value.shape[0] not in (1, image.shape[0]):
@@ -269,10 +308,10 @@ def structural_loss(loss: Any, expected_range: float) -> None:
             "an image; a sum or a map cannot be mixed with it."
         )
     own_range = getattr(loss, "data_range", expected_range)
-    if own_range != expected_range:
+    if isinstance(own_range, Tensor) or own_range != expected_range:
         raise ValueError(
             f"structural: expected data_range={expected_range:g} as in this loss, got "
-            f"{own_range:g}. Pass one data_range to both."
+            f"{own_range}. Pass one data_range to both, the span of value_range if you pass that."
         )
 
 

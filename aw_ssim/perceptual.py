@@ -11,6 +11,7 @@ from os import PathLike
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checks
@@ -19,6 +20,7 @@ from .trunk_weights import trunk_state_dict
 
 # The smallest height and width that leaves every pooling layer something to pool.
 SMALLEST_IMAGE = {"alex": 31, "vgg": 16, "squeeze": 17}
+HALF = (torch.float16, torch.bfloat16)
 # Inside the root of a feature vector's length: a zero vector has a gradient of 0, not NaN.
 SQUARED_LENGTH_EPS = 1e-20
 
@@ -39,6 +41,8 @@ class CombinedPerceptualLoss(nn.Module):
             installed (the ``offline`` extra), else torchvision downloads them.
         data_range: the span of pixel values, which start at 0; images are converted to LPIPS's
             [-1, 1] here.
+        value_range: the lowest and highest pixel value instead, such as (-1, 1). Both terms then
+            see ``image - low``.
 
     Raises:
         ImportError: the ``lpips`` package is missing.
@@ -59,10 +63,12 @@ class CombinedPerceptualLoss(nn.Module):
         perceptual: nn.Module | None = None,
         trunk_weights: str | PathLike[str] | Mapping[str, Tensor] | None = None,
         data_range: float = 1.0,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.mix = checks.fraction("mix", mix)
-        self.data_range = checks.data_range_number(data_range)
+        self.low, self.data_range = checks.value_range(value_range, data_range)
+        self._range_was_seen = False
         checks.choice("net", net, tuple(SMALLEST_IMAGE))
         if structural is None:
             structural = AWSSIMLoss(data_range=self.data_range)
@@ -71,15 +77,42 @@ class CombinedPerceptualLoss(nn.Module):
         self.structural = structural
         self.perceptual = FrozenLPIPS(net, trunk_weights) if perceptual is None else perceptual
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of images N x C x H x W in [0, data_range], C = 1 or 3 for LPIPS."""
+    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss of images N x C x H x W in the range of values, C = 1 or 3 for LPIPS.
+
+        A mask, as the structural loss takes it, weights LPIPS's maps too, at each layer's size;
+        where it is 0, both images are grey to the network. The first target's values are read
+        once, since a wrong range would go unnoticed.
+        """
         checks.images(prediction, target, ("prediction", "target"))
-        structural = self.structural(prediction, target)
+        if mask is not None:
+            checks.mask(mask, prediction)
+        if not self._range_was_seen:
+            checks.target_in_range(target, mask, self.low, self.data_range)
+            self._range_was_seen = True
         images = [
-            image.to(torch.promote_types(image.dtype, torch.float32)) / self.data_range * 2 - 1
+            image.to(torch.promote_types(image.dtype, torch.float32)) - self.low
             for image in (prediction, target)
         ]
-        loss: Tensor = self.mix * structural + (1 - self.mix) * self.perceptual(*images).mean()
+        masks = () if mask is None else (mask,)
+        structural: Tensor = self.structural(*images, *masks)
+        images = [image / self.data_range * 2 - 1 for image in images]
+        if mask is not None:
+            images = [torch.where(mask > 0, image, 0) for image in images]
+        return self.mix * structural + (1 - self.mix) * self._perceptual(images[0], images[1], mask)
+
+    def _perceptual(self, x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+        """The mean of the images, which count by what the mask shows of them."""
+        if mask is None:
+            mean: Tensor = self.perceptual(x, y).mean()
+            return mean
+        seen = mask.to(x.dtype).mean(1, keepdim=True)
+        if isinstance(self.perceptual, FrozenLPIPS):
+            distances = self.perceptual(x, y, seen)
+        else:
+            distances = self.perceptual(x, y).reshape(len(x), -1).mean(1)
+        counts = seen.mean((1, 2, 3))
+        loss: Tensor = (distances * counts).sum() / counts.sum()
         return loss
 
     def train(self, mode: bool = True) -> CombinedPerceptualLoss:
@@ -89,7 +122,7 @@ class CombinedPerceptualLoss(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        return f"mix={self.mix:g}, data_range={self.data_range:g}"
+        return f"mix={self.mix:g}, value_range=({self.low:g}, {self.low + self.data_range:g})"
 
 
 class FrozenLPIPS(nn.Module):
@@ -120,17 +153,38 @@ class FrozenLPIPS(nn.Module):
                 module.register_buffer(name, tensor.detach(), persistent=False)
         self.eval()
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, seen: Tensor | None = None) -> Tensor:
+        """`seen`, N x 1 x H x W, weighs the places of every layer's map."""
         for name, image in (("prediction", x), ("target", y)):
             checks.channels_for_trunk(image, name, SMALLEST_IMAGE[self.net])
+        # In half precision the distance of similar images would be rounding alone.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._distances(x, y, seen)
+
+    def _distances(self, x: Tensor, y: Tensor, seen: Tensor | None) -> Tensor:
         x, y = (self._standardised(image) for image in (x, y))
         distances: Tensor | float = 0.0
         for layers, head in zip(self.slices, self.heads, strict=True):
             x, y = layers(x), layers(y)
-            difference = _unit_length(x) - _unit_length(y)
-            distances = distances + head(difference**2).mean((1, 2, 3))
+            difference = head((_unit_length(x) - _unit_length(y)) ** 2)
+            if seen is not None:
+                weight = F.adaptive_avg_pool2d(seen.to(difference.dtype), difference.shape[2:])
+                # Without any weight the image does not count, and its distance is 0.
+                total = weight.mean((1, 2, 3), keepdim=True)
+                difference = difference * weight / torch.where(total > 0, total, 1)
+            distances = distances + difference.mean((1, 2, 3))
         assert isinstance(distances, Tensor)
         return distances
+
+    def _apply(self, fn: Any, recurse: bool = True) -> FrozenLPIPS:
+        """Moves with a model to a device, but stays in single precision in a half model."""
+
+        def kept(tensor: Tensor) -> Tensor:
+            moved: Tensor = fn(tensor)
+            return tensor.to(moved.device) if moved.dtype in HALF else moved
+
+        super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def _standardised(self, image: Tensor) -> Tensor:
         weights_dtype = next(self.heads.buffers()).dtype
@@ -142,7 +196,6 @@ class FrozenLPIPS(nn.Module):
 
 
 def _unit_length(features: Tensor) -> Tensor:
-    features = features.float() if features.dtype != torch.float64 else features
     return features / torch.sqrt((features**2).sum(1, keepdim=True) + SQUARED_LENGTH_EPS)
 
 

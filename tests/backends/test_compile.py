@@ -104,3 +104,16 @@ def test_every_size_may_change_in_training() -> None:
         expected = training_step(loss, x, y)
         for left, right in zip(training_step(compiled, x, y), expected, strict=True):
             torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-4)
+
+
+def test_weights_that_change_stay_in_one_graph() -> None:
+    x, y = PAIRS["noisy"]
+    compiled = torch.compile(
+        lambda a: aw_ssim(x, y, (a, 1.0, 1.0), backend="analytic"),
+        backend="eager",
+        fullgraph=True,
+        dynamic=True,
+    )
+    for a in (1.0, 2.5, 0.25):
+        expected = aw_ssim(x, y, (a, 1.0, 1.0), backend="analytic")
+        torch.testing.assert_close(compiled(a), expected, atol=1e-6, rtol=0)

@@ -250,3 +250,53 @@ def test_no_trunk_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def test_unknown_network(trunk_file: Path) -> None:
     with pytest.raises(ValueError, match=r"net.*alex.*resnet"):
         CombinedPerceptualLoss(net="resnet", trunk_weights=trunk_file)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_half_model_keeps_the_network_in_single_precision(
+    dtype: torch.dtype, loss: CombinedPerceptualLoss
+) -> None:
+    x, y = (image.to(dtype) for image in colours())
+    expected = loss(x.float(), y.float())
+    torch.testing.assert_close(copy.deepcopy(loss).to(dtype)(x, y), expected, atol=0, rtol=1e-6)
+
+
+def test_autocast_leaves_the_distance_of_similar_images(loss: CombinedPerceptualLoss) -> None:
+    x, _ = colours()
+    y = (x + 1e-3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    expected = loss(x, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(loss(x, y), expected, atol=0, rtol=1e-6)
+
+
+def test_masked_pixels_have_no_influence(loss: CombinedPerceptualLoss) -> None:
+    x, y = colours()
+    mask = torch.zeros(len(x), 1, *x.shape[2:])
+    mask[..., :40] = 1
+    other = torch.where(mask > 0, x, torch.nan).requires_grad_()
+    value = loss(other, y, mask)
+    torch.testing.assert_close(value, loss(x, y, mask), atol=0, rtol=0)
+    (gradient,) = torch.autograd.grad(value, other)
+    assert gradient.isfinite().all()
+    assert not gradient[..., 40:].any()
+    assert gradient[..., :40].any()
+
+
+def test_a_mask_of_ones_changes_nothing(loss: CombinedPerceptualLoss) -> None:
+    x, y = colours()
+    ones = torch.ones(len(x), 1, *x.shape[2:])
+    torch.testing.assert_close(loss(x, y, ones), loss(x, y), atol=1e-6, rtol=1e-5)
+
+
+def test_a_mask_weighs_the_maps_by_place(loss: CombinedPerceptualLoss) -> None:
+    """A difference on the left counts more where the mask shows the left."""
+    x, _ = colours()
+    y = x.clone()
+    y[..., 8:24, 4:20] = 1 - y[..., 8:24, 4:20]
+    left = torch.zeros(len(x), 1, *x.shape[2:])
+    left[..., :32] = 1
+    network = loss.perceptual
+    images = 2 * x - 1, 2 * y - 1
+    whole, on_left, on_right = (network(*images, seen) for seen in (None, left, 1 - left))
+    assert (on_left > 1.3 * whole).all()
+    assert (on_right < 0.7 * whole).all()

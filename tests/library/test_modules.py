@@ -150,3 +150,20 @@ def test_options_are_keywords() -> None:
         SSIMLoss(255.0)  # type: ignore[misc]
     with pytest.raises(TypeError):
         ssim(*PAIRS["noisy"], 255.0)  # type: ignore[misc]
+
+
+def test_a_parameter_as_sigma_is_learned() -> None:
+    """Through moves and copies of the loss, as one of its parameters."""
+    sigma = nn.Parameter(torch.tensor(1.5))
+    loss = AWSSIMLoss(sigma=sigma).to(torch.float64).to(torch.float32)
+    assert [name for name, _ in loss.named_parameters()] == ["sigma"]
+    optimiser = torch.optim.SGD(loss.parameters(), lr=1.0)
+    loss(*PAIRS["noisy"]).backward()
+    optimiser.step()
+    assert float(loss.sigma.detach()) != 1.5
+
+
+def test_a_uniform_window_has_no_schedule() -> None:
+    with pytest.raises(ValueError, match="Leave sigma out"):
+        AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.1), window="uniform")(*PAIRS["noisy"])
+    assert AWSSIMLoss(window="uniform")(*PAIRS["noisy"]).isfinite()

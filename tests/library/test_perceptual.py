@@ -69,8 +69,23 @@ def test_images_reach_the_network_in_minus_one_to_one(data_range: float) -> None
         ({"perceptual": "alex"}, TypeError, "perceptual"),
         ({"perceptual": Recorder(), "trunk_weights": "file.pth"}, ValueError, "trunk_weights"),
         ({"perceptual": Recorder(), "data_range": 0}, ValueError, "data_range"),
+        ({"structural": AWSSIMLoss(data_range=torch.ones(2))}, ValueError, "data_range"),
+        ({"value_range": (1, -1)}, ValueError, r"Use \(-1, 1\)"),
+        ({"value_range": 2.0}, TypeError, r"such as \(-1, 1\), got 2.0"),
+        ({"value_range": (-1, 1), "data_range": 255}, ValueError, "Leave data_range out"),
     ],
-    ids=["data range", "reduction", "not a loss", "not a module", "two networks", "range of 0"],
+    ids=[
+        "data range",
+        "reduction",
+        "not a loss",
+        "not a module",
+        "two networks",
+        "range of 0",
+        "tensor of ranges",
+        "falling range",
+        "no pair",
+        "both ranges",
+    ],
 )
 def test_options_that_do_not_fit(
     arguments: dict[str, Any], error: type[Exception], word: str
@@ -115,3 +130,38 @@ def test_half_images_reach_the_network_in_float32(dtype: torch.dtype) -> None:
         assert torch.equal(image, x.float() * 2 - 1)
     assert prediction.grad is not None
     assert prediction.grad.dtype == dtype
+
+
+def test_a_range_of_values_shifts_both_terms() -> None:
+    x, y = colours()
+    combined = CombinedPerceptualLoss(perceptual=Recorder(), value_range=(-1, 1))
+    expected = CombinedPerceptualLoss(perceptual=Recorder())(x, y)
+    torch.testing.assert_close(combined(2 * x - 1, 2 * y - 1), expected, atol=1e-6, rtol=0)
+    recorder: Any = combined.perceptual
+    torch.testing.assert_close(recorder.seen[0], 2 * x - 1, atol=1e-6, rtol=0)
+    assert "value_range=(-1, 1)" in repr(combined)
+
+
+def test_values_outside_the_range_are_noticed_once_and_the_advice_helps() -> None:
+    """A range of 2 with images in [-1, 1] gave a wrong number, silently."""
+    x, y = (2 * image - 1 for image in colours())
+    with pytest.raises(ValueError, match=r"got -1 to 1.* such as value_range=\(-1, 1\)"):
+        CombinedPerceptualLoss(perceptual=Recorder(), data_range=2)(x, y)
+    advised = CombinedPerceptualLoss(perceptual=Recorder(), value_range=(-1, 1))
+    assert advised(x, y).isfinite()
+    with pytest.raises(ValueError, match="or data_range"):
+        CombinedPerceptualLoss(perceptual=Recorder())(255 * x, 255 * y)
+    # The target of the first call is looked at, not every one.
+    assert advised(x, 3 * y).isfinite()
+
+
+def test_a_mask_reaches_both_terms() -> None:
+    x, y = colours()
+    mask = torch.ones(len(x), 1, *x.shape[2:])
+    mask[..., :32] = 0
+    combined = CombinedPerceptualLoss(perceptual=Recorder(), mix=0.5)
+    value = combined(x, y, mask)
+    hidden = [torch.where(mask > 0, 2 * image - 1, 0) for image in (x, y)]
+    perceptual = (hidden[0] - hidden[1]).square().mean()
+    expected = 0.5 * AWSSIMLoss()(x, y, mask) + 0.5 * perceptual
+    torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)

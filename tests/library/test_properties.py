@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tested_backends import BACKENDS, COMPLETE_BACKENDS
 from torch import Tensor
 
-from aw_ssim import aw_ssim, ssim, ssim_components
+from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim, ssim_components
 
 ROUNDING = 2e-6
 WINDOW = 5
@@ -45,6 +45,20 @@ def test_symmetry_to_the_bit(pair: tuple[Tensor, Tensor], options: dict[str, Any
         ssim_components(x, y, **options), ssim_components(y, x, **options), strict=True
     ):
         assert torch.equal(forward, backward)
+
+
+@given(pairs(), options, st.sampled_from([0.0, 0.3, 1.0]))
+def test_losses_are_never_below_zero(
+    pair: tuple[Tensor, Tensor], options: dict[str, Any], factor: float
+) -> None:
+    """Not by rounding either, which structure alone of proportional images would show."""
+    x, _ = pair
+    structure = (0.0, 0.0, 1.0)
+    for loss in (
+        AWSSIMLoss(structure, reduction="none", **options),
+        SSIMLoss(reduction="none", **options),
+    ):
+        assert float(loss(x, factor * x).min()) >= 0
 
 
 @given(pairs(), weights, options)
