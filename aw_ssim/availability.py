@@ -64,7 +64,7 @@ def choose_backend(
     Example:
         >>> image = torch.rand(1, 3, 64, 64)
         >>> choose_backend("auto", image.double(), image, sigma=1.5).name
-        'torch'
+        'analytic'
     """
     checks.choice("backend", requested, ("auto", *BACKENDS))
     request = Request(x, y, sigma, mask, window_size)
@@ -79,8 +79,8 @@ def choose_backend(
     obstacle = obstacle_of_closed_forms(request)
     if obstacle:
         return BackendChoice("torch", obstacle)
-    if request.double:
-        return BackendChoice("torch", "float64 images: the definition itself")
+    if being_exported():
+        return BackendChoice("torch", "a graph is being exported, which plain torch alone can be")
     if x.device.type == "cpu":
         obstacle = obstacle_of_numba(request)
         if obstacle:
@@ -90,6 +90,13 @@ def choose_backend(
     if obstacle:
         return BackendChoice("torch", obstacle)
     return BackendChoice("triton", f"float32 or half images on {x.device}")
+
+
+def being_exported() -> bool:
+    """Whether torch.export, an ONNX exporter or torch.jit.trace records what is computed."""
+    exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return bool(exporting() or torch.onnx.is_in_onnx_export() or tracing)
 
 
 def no_obstacle(request: Request) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +49,8 @@ def compare(
     sums, counts = backend(inputs, options, maps=False), _counts(inputs.x, centre, options.margin)
     if options.reduction == "image":
         return Compared(sums.sum(1) / counts, 1.0)
-    total = counts.sum() if isinstance(counts, Tensor) else counts * x.shape[0]
+    # Not by its type: while a graph is traced, a size is a tensor.
+    total = counts * x.shape[0] if centre is None else counts.sum()
     if options.reduction == "sum":
         return Compared(sums.sum(), total)
     return Compared(sums.sum() / total, 1.0)
@@ -121,8 +122,8 @@ def _prepared(
     return Inputs(x, y, taps, seen), centre, options._replace(backend=chosen)
 
 
-def _counts(x: Tensor, centre: Tensor | None, margin: int) -> Tensor | float:
-    """The number of windows in each image, each counted by the mask at its centre."""
+def _counts(x: Tensor, centre: Tensor | None, margin: int) -> Any:
+    """How many windows an image has, a number; or by the mask at their centres, (N,)."""
     _, c, h, w = x.shape
     if centre is None:
         return c * (h - 2 * margin) * (w - 2 * margin)

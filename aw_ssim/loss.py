@@ -54,7 +54,6 @@ class _StructuralLoss(nn.Module):
         prediction: Tensor,
         target: Tensor,
         mask: Tensor | None = None,
-        *,
         data_range: float | Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch of images against its targets.

@@ -23,16 +23,21 @@ def test_auto_prefers_the_fastest(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"mask": torch.ones_like(X)}, "takes no mask"), ({"window_size": 35}, "at most 33 wide")],
+    [
+        ({"mask": torch.ones_like(X)}, "takes no mask"),
+        ({"window_size": 35}, "at most 33 wide"),
+        ({"y": X.double()}, "the images are float64"),
+    ],
 )
 def test_auto_takes_the_closed_form_without_numba_where_it_must(
     options: dict[str, Any], reason: str
 ) -> None:
-    choice = choose_backend("auto", X, X, 1.5, **options)
+    arguments = {"x": X, "y": X, "sigma": 1.5} | options
+    choice = choose_backend("auto", **arguments)
     assert choice.name == "analytic"
     assert reason in choice.reason
     with pytest.raises(ValueError, match=f"backend: 'numba' cannot compute this: .*{reason}"):
-        choose_backend("numba", X, X, 1.5, **options)
+        choose_backend("numba", **arguments)
 
 
 @pytest.mark.parametrize("release", [None, "0.60.1"])
@@ -58,8 +63,6 @@ def test_without_a_recent_numba(release: str | None, monkeypatch: pytest.MonkeyP
 def test_auto_takes_the_definition_where_it_must() -> None:
     differentiable = torch.tensor(1.5, requires_grad=True)
     for choice, word in (
-        (choose_backend("auto", X.double(), X, sigma=1.5), "float64"),
-        (choose_backend("auto", X, X.double(), sigma=1.5), "float64"),
         (choose_backend("auto", X, X, sigma=differentiable), "sigma"),
         (choose_backend("auto", X, X, 1.5, torch.ones_like(X).requires_grad_()), "mask"),
         (choose_backend("auto", X.to("meta"), X.to("meta"), sigma=1.5), "meta"),
