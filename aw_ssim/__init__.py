@@ -7,6 +7,7 @@ from .availability import choose_backend
 from .categories import category_weights
 from .functional import SSIMComponents, aw_ssim, ssim, ssim_components
 from .loss import AWSSIMLoss, SSIMLoss
+from .multiscale import MSAWSSIMLoss, MSSSIMLoss
 from .perceptual import CombinedPerceptualLoss
 from .sigma_schedule import SigmaSchedule
 
@@ -15,6 +16,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AWSSIMLoss",
     "CombinedPerceptualLoss",
+    "MSAWSSIMLoss",
+    "MSSSIMLoss",
     "SSIMComponents",
     "SSIMLoss",
     "SigmaSchedule",

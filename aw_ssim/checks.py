@@ -173,6 +173,16 @@ def weights(value: Any) -> tuple[float, float, float]:
     return luminance, contrast, structure
 
 
+def scale_weights(value: Any) -> tuple[float, ...]:
+    """Positive numbers, one for each scale."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) == 0:
+        raise TypeError(
+            "scale_weights: expected a weight for each scale, finest first, such as "
+            f"(0.5, 0.3, 0.2), got {_describe(value)}."
+        )
+    return tuple(positive_number("scale_weights", one) for one in value)
+
+
 def sigma(value: Any) -> float | Tensor:
     """A positive number, or a 0-dim floating tensor whose value is not read."""
     if not isinstance(value, Tensor):
@@ -233,6 +243,14 @@ def image_size(image: Tensor, name: str, smallest: int, padding: str) -> None:
         f"{name}: expected height and width of at least {smallest} ({what}), got shape "
         f"{tuple(image.shape)}. Use larger images or crops, or a smaller odd window_size."
     )
+
+
+def image_size_of_scales(image: Tensor, least: int, scales: int) -> None:
+    if min(image.shape[2:]) < least:
+        raise ValueError(
+            f"prediction: expected height and width of at least {least} for {scales} scales, got "
+            f"shape {tuple(image.shape)}. Pass fewer scale_weights or a smaller odd window_size."
+        )
 
 
 def mask(value: Any, image: Tensor) -> None:

@@ -56,6 +56,31 @@ def compare(
     return Compared(sums.sum() / total, 1.0)
 
 
+def plane_means(
+    x: Tensor,
+    y: Tensor,
+    mask: Tensor | None,
+    sigma: float | Tensor | SigmaSchedule,
+    options: Options,
+    names: tuple[str, str],
+    *,
+    with_luminance: bool = True,
+) -> Tensor:
+    """The mean loss of each image's channels, N x C; a plane that the mask hides has 0."""
+    inputs, centre, options = _prepared(x, y, mask, sigma, options, names)
+    if not with_luminance:
+        # Beside an infinite C1 luminance is 1, in value and derivative.
+        options = options._replace(k1=math.inf)
+    sums = BACKENDS[options.backend](inputs, options, maps=False)
+    if centre is None:
+        counts = _counts(inputs.x, None, options.margin) / x.shape[1]
+    else:
+        shown = centre.sum((2, 3)).expand(sums.shape)
+        counts = torch.where(shown > 0, shown, 1)
+    means: Tensor = sums / counts
+    return means
+
+
 def components(
     x: Tensor,
     y: Tensor,

@@ -13,7 +13,7 @@ from .options import EQUAL_WEIGHTS, Options, parse_weights
 from .sigma_schedule import SigmaSchedule
 
 
-class _StructuralLoss(nn.Module):
+class StructuralLoss(nn.Module):
     """What both losses hold: the fields of `Options`, and sigma.
 
     All are attributes that may be changed; tensors are buffers, an `nn.Parameter` is a parameter,
@@ -90,7 +90,7 @@ def _brief(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
-class AWSSIMLoss(_StructuralLoss):
+class AWSSIMLoss(StructuralLoss):
     """Additive weighted SSIM loss, ``1 - (a l + b c + g s)`` (section 3.3, eq. 7 and 8).
 
     0 for identical images, at most ``1 + a + g``. The gradient is finite everywhere, on flat
@@ -160,7 +160,7 @@ class AWSSIMLoss(_StructuralLoss):
         super().__init__(options, sigma)
 
 
-class SSIMLoss(_StructuralLoss):
+class SSIMLoss(StructuralLoss):
     """Standard SSIM loss, ``1 - l c s`` (eq. 6), with the options of :class:`AWSSIMLoss`.
 
     Example:

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 from cases import PAIRS
 
-from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim, ssim_components
+from aw_ssim import AWSSIMLoss, MSAWSSIMLoss, MSSSIMLoss, SSIMLoss, aw_ssim, ssim, ssim_components
 from aw_ssim.backends.operators import compare
 from aw_ssim.options import Options
 
@@ -17,6 +17,8 @@ from aw_ssim.options import Options
 PUBLIC: dict[Callable[..., Any], set[str]] = {
     AWSSIMLoss: set(),
     SSIMLoss: {"weights"},
+    MSAWSSIMLoss: set(),
+    MSSSIMLoss: {"weights"},
     aw_ssim: set(),
     ssim: {"weights"},
     ssim_components: {"weights", "reduction"},

@@ -16,9 +16,11 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
     ROOT / "aw_ssim": {
         "__main__": {"__init__", "availability"},
         "__init__": {
-            *("availability", "categories", "functional", "loss", "perceptual", "sigma_schedule"),
+            *("availability", "categories", "functional", "loss", "multiscale", "perceptual"),
+            "sigma_schedule",
         },
         "perceptual": {"checks", "loss", "trunk_weights"},
+        "multiscale": {"checks", "comparison", "loss", "options", "sigma_schedule"},
         "loss": {"checks", "comparison", "options", "sigma_schedule"},
         "functional": {"comparison", "options", "sigma_schedule"},
         "comparison": {
