@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import checks
+from . import checks, image_checks
 from .availability import choose_backend
 from .backends import BACKENDS
 from .backends.interface import Inputs
@@ -117,15 +117,15 @@ def _prepared(
     here, and zeros around them are pixels like others.
     """
     options = options.checked()
-    checks.images(x, y, names)
-    checks.image_size(x, names[0], options.smallest_image, options.padding)
+    image_checks.images(x, y, names)
+    image_checks.image_size(x, names[0], options.smallest_image, options.padding)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     seen = centre = None
     if mask is not None:
-        checks.mask(mask, x)
+        image_checks.mask(mask, x)
         seen, m = mask.to(dtype), options.margin
         centre = seen[..., m : x.shape[2] - m, m : x.shape[3] - m]
-        checks.mask_values(seen, centre, options.reduction)
+        image_checks.mask_values(seen, centre, options.reduction)
     if options.window == "uniform":
         checks.no_schedule(sigma)
         width: float | Tensor = math.inf
@@ -133,7 +133,7 @@ def _prepared(
         width = window_sigma(sigma, options.window_size)
     taps = gaussian_window(options.window_size, width, dtype=dtype, device=x.device)
     if isinstance(options.data_range, Tensor):
-        checks.range_for_each(options.data_range, x)
+        image_checks.range_for_each(options.data_range, x)
         # A blank image may have a range of 0.
         ranges = options.data_range.to(x.device, dtype).clamp(min=SMALLEST_RANGE)
         x, y = x / ranges.view(-1, 1, 1, 1), y / ranges.view(-1, 1, 1, 1)

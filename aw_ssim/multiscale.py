@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import checks
+from . import checks, image_checks
 from .comparison import plane_means
 from .loss import StructuralLoss
 from .options import EQUAL_WEIGHTS, Options, parse_weights
@@ -56,11 +56,11 @@ class _MultiScaleLoss(StructuralLoss):
         if data_range is not None:
             options = options._replace(data_range=data_range)
         names, count = ("prediction", "target"), len(self.scale_weights)
-        checks.images(prediction, target, names)
+        image_checks.images(prediction, target, names)
         least = options.smallest_image << (count - 1)
-        checks.image_size_of_scales(prediction, least, count)
+        image_checks.image_size_of_scales(prediction, least, count)
         if mask is not None:
-            checks.mask(mask, prediction)
+            image_checks.mask(mask, prediction)
         scales = [
             plane_means(
                 *scale,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import checks
+from . import checks, image_checks
 from .loss import AWSSIMLoss
 from .trunk_weights import trunk_state_dict
 
@@ -84,11 +84,11 @@ class CombinedPerceptualLoss(nn.Module):
         where it is 0, both images are grey to the network. The first target's values are read
         once, since a wrong range would go unnoticed.
         """
-        checks.images(prediction, target, ("prediction", "target"))
+        image_checks.images(prediction, target, ("prediction", "target"))
         if mask is not None:
-            checks.mask(mask, prediction)
+            image_checks.mask(mask, prediction)
         if not self._range_was_seen:
-            checks.target_in_range(target, mask, self.low, self.data_range)
+            image_checks.target_in_range(target, mask, self.low, self.data_range)
             self._range_was_seen = True
         images = [
             image.to(torch.promote_types(image.dtype, torch.float32)) - self.low
@@ -156,7 +156,7 @@ class FrozenLPIPS(nn.Module):
     def forward(self, x: Tensor, y: Tensor, seen: Tensor | None = None) -> Tensor:
         """`seen`, N x 1 x H x W, weighs the places of every layer's map."""
         for name, image in (("prediction", x), ("target", y)):
-            checks.channels_for_trunk(image, name, SMALLEST_IMAGE[self.net])
+            image_checks.channels_for_trunk(image, name, SMALLEST_IMAGE[self.net])
         # In half precision the distance of similar images would be rounding alone.
         with torch.autocast(x.device.type, enabled=False):
             return self._distances(x, y, seen)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ..checks import inside_torch_func
+from ..image_checks import inside_torch_func
 from ..options import Options
 from . import operators
 from .interface import Backend, Inputs
