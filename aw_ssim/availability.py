@@ -166,7 +166,11 @@ def _why_not_numba() -> str:
         import numba
     except ImportError as error:
         return f"numba cannot be imported ({error}); the extra aw_ssim[cpu] brings it"
-    return _too_old("numba", numba, OLDEST_NUMBA)
+    if old := _too_old("numba", numba, OLDEST_NUMBA):
+        return old
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return "numba is told to compile nothing (environment variable NUMBA_DISABLE_JIT)"
+    return ""
 
 
 @functools.cache

@@ -217,10 +217,53 @@ def test_what_is_kept_depends_on_every_file_of_the_kernel() -> None:
             if isinstance(node, ast.ImportFrom) and node.level > 1:
                 module = path.parents[node.level - 1] / f"{node.module}.py"
                 assert module.resolve() in named, f"{path.name} imports {module}"
-    (cell,) = run._cached("a digest").py_func.__closure__
+    (cell,) = run._dispatcher("a digest").py_func.__closure__
     assert cell.cell_contents == "a digest"
     (cell,) = run._run_tiles.py_func.__closure__
     assert cell.cell_contents == run._digest_of_sources()
+
+
+CALL = (
+    "import torch, aw_ssim; x, y = torch.rand(2, 1, 1, 20, 20);"
+    "print(*[bool(aw_ssim.ssim(x, y).isfinite()) for _ in range(2)])"
+)
+
+
+def test_a_kernel_cut_short_on_the_disk_is_compiled_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    first = call_anew(CALL, tmp_path, NUMBA_CACHE_DIR=str(kept))
+    assert "is compiling" in first.stderr
+    assert "compiled its CPU kernel in" in first.stderr
+    (file,) = kept.rglob("*.nbc")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    again = call_anew(CALL, tmp_path, NUMBA_CACHE_DIR=str(kept))
+    assert again.stdout == "True True\n"
+    assert "numba cannot use its cache in" in again.stderr
+    assert str(kept) in again.stderr
+    file.write_bytes(whole)
+    assert call_anew(CALL, tmp_path, NUMBA_CACHE_DIR=str(kept)).stderr == ""
+
+
+def test_a_disk_that_is_full_costs_the_cache_alone(tmp_path: Path) -> None:
+    code = f"""
+from numba.core import caching
+def full(*_):
+    raise OSError(28, "No space left on device")
+caching.IndexDataCacheFile.save = full
+{CALL}
+"""
+    finished = call_anew(code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    assert finished.stdout == "True True\n"
+    assert "No space left on device" in finished.stderr
+    assert "Set NUMBA_CACHE_DIR" in finished.stderr
+
+
+def test_numba_told_not_to_compile_is_not_used(tmp_path: Path) -> None:
+    code = f"{CALL}; print(aw_ssim.choose_backend('auto', x, y, 1.5))"
+    finished = call_anew(code, tmp_path, NUMBA_DISABLE_JIT="1")
+    assert "name='analytic'" in finished.stdout
+    assert "NUMBA_DISABLE_JIT" in finished.stdout
 
 
 def test_the_first_call_is_like_any_other(tmp_path: Path) -> None:

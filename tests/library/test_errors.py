@@ -299,7 +299,11 @@ ADVICE: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "bool": (X > 0.5, "x.float()", lambda x: x.float()),
     "complex": (X.cfloat(), "x.abs()", lambda x: x.abs()),
     "sparse": (X.to_sparse(), "x.to_dense()", lambda x: x.to_dense()),
-    "nested": (torch.nested.nested_tensor([X, X], layout=torch.jagged), "x.unbind()", lambda x: x.unbind()[0]),
+    "nested": (
+        torch.nested.nested_tensor([X, X], layout=torch.jagged),
+        "x.unbind()",
+        lambda x: x.unbind()[0],
+    ),
 }
 
 

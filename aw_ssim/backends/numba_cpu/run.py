@@ -25,6 +25,9 @@ from .passes import COLUMNS
 _pool: ThreadPoolExecutor
 _compiling: threading.Lock
 _log = logging.getLogger("aw_ssim")
+# Reading a kept kernel takes less.
+NOTICE_AFTER = 3.0
+COMPILING = "aw_ssim is compiling its CPU kernel, once for this machine: about 10 s of computing."
 
 
 def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:
@@ -77,7 +80,7 @@ def _planes(tensor: Tensor | None, dimensions: int = 3) -> Any:
     return _array(tensor.contiguous().flatten(-4, -3))
 
 
-def _cached(digest: str) -> Any:
+def _dispatcher(digest: str, *, kept: bool = True) -> Any:
     """The kernel, kept on disk once it is compiled.
 
     numba would keep it while this file alone is unchanged; a closure's contents count too.
@@ -88,10 +91,20 @@ def _cached(digest: str) -> Any:
         kernel.run_tiles(job, scratch)
 
     try:
-        return numba.njit(run_tiles, nogil=True, cache=True)
+        return numba.njit(run_tiles, nogil=True, cache=kept)
     except RuntimeError as error:
-        _log.warning("aw_ssim compiles its CPU kernel anew in each process: %s", error)
+        _warn_not_kept(error)
         return numba.njit(run_tiles, nogil=True)
+
+
+def _warn_not_kept(error: Exception, folder: str = "") -> None:
+    _log.warning(
+        "aw_ssim compiles its CPU kernel anew in each process: %s%s: %s. Set NUMBA_CACHE_DIR to a "
+        "folder that can be written.",
+        f"numba cannot use its cache in {folder}: " if folder else "",
+        type(error).__name__,
+        error,
+    )
 
 
 def _sources() -> list[Path]:
@@ -106,17 +119,32 @@ def _digest_of_sources() -> str:
 
 
 def _compile(job: Job, room: Scratch) -> None:
-    """Compiles, or reads from the disk, and says how long it took; `job` has no tiles."""
+    """Compiles, or reads from the disk, and says what takes long; `job` has no tiles."""
+    global _run_tiles
     with _compiling:
         if _run_tiles.signatures:
             return
         start = time.perf_counter()
-        _run_tiles(job, room)
-        if not _run_tiles.stats.cache_hits:
+        notice = threading.Timer(NOTICE_AFTER, _log.warning, [COMPILING])
+        notice.daemon = True
+        notice.start()
+        try:
+            _run_tiles(job, room)
+        # A full disk, a file cut short, another program's file: errors of any kind.
+        except Exception as error:
+            _warn_not_kept(error, _run_tiles.stats.cache_path)
+            if not _run_tiles.signatures:
+                _run_tiles = _dispatcher(_digest_of_sources(), kept=False)
+                _run_tiles(job, room)
+            return
+        finally:
+            notice.cancel()
+        folder = _run_tiles.stats.cache_path
+        if folder and not _run_tiles.stats.cache_hits:
             _log.warning(
                 "aw_ssim compiled its CPU kernel in %.0f s; it is kept in %s.",
                 time.perf_counter() - start,
-                _run_tiles.stats.cache_path,
+                folder,
             )
 
 
@@ -131,4 +159,4 @@ def _begin() -> None:
 _begin()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin)
-_run_tiles = _cached(_digest_of_sources())
+_run_tiles = _dispatcher(_digest_of_sources())
