@@ -28,8 +28,9 @@ OPTIONS = (
     "--test-stride", "16", "--channels", "1", "--width", "1", "--latent-channels", "1",
     "--stage-1-epochs", "1", "--stage-2-epochs", "1", "--crops-per-image", "2",
     "--batch-size", "2", "--checkpoint-steps", "1", "--residual", "l1", "--smoothing", "1",
-    "--pictures-per-type", "1",
+    "--pictures-per-type", "0",
 )  # fmt: skip
+PICTURES = ("--pictures-per-type", "1")
 NO_LPIPS = ("--arm", "no-lpips")
 
 
@@ -51,7 +52,7 @@ def commands(data: Path, run: Path, folder: Path) -> dict[str, Callable[[], obje
     return {
         "train": partial(train, (*on, *NO_LPIPS), two_stages),
         "train --overwrite": partial(train, (*on, *NO_LPIPS, "--overwrite"), two_stages),
-        "evaluate": partial(evaluate.main, (str(run), "--out", str(folder))),
+        "evaluate": partial(evaluate.main, (str(run), "--out", str(folder), *PICTURES)),
         "predict": partial(predict.main, (normals, "--run", str(run), "--out", str(folder))),
         "ablate": partial(ablate.main, (*on, "--arms", "aw-ssim"), two_stages),
         "tune": partial(tune.main, (*on, *NO_LPIPS, "--candidates", "1", "1", "1")),
