@@ -46,6 +46,10 @@ def open_run_folder(settings: Settings) -> Iterator[Path]:
     while True:
         folder = find_run_folder(settings, taken)
         if is_complete(folder) and not settings.running.overwrite:
+            if (folder / LOCK).exists():
+                # Of a process that was killed as its last; to hold it once takes it away.
+                with contextlib.suppress(OSError, InUseError), held(folder):
+                    pass
             yield folder
             return
         with contextlib.ExitStack() as stack:
