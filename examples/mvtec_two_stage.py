@@ -10,6 +10,8 @@ Every command:
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,13 +20,14 @@ from pathlib import Path
 from two_stage.commands import ablate, evaluate, export, predict, train, tune
 from two_stage.report.results import draw_artificial_defects, write_results
 from two_stage.run.cpu_memory import keep_freed_memory
-from two_stage.run.errors import UserError, one_line
+from two_stage.run.errors import explain
 from two_stage.run.run import leave_processes, open_run
 from two_stage.run.settings import Settings
 from two_stage.scoring.evaluation import score_test_images
 from two_stage.scoring.selection import choose
 from two_stage.training.data import prepare_data
 from two_stage.training.losses import stages_of
+from two_stage.training.rehearsal import rehearse
 from two_stage.training.stages import new_model, train_stage
 
 
@@ -33,21 +36,22 @@ def two_stages(settings: Settings, first_stage: Path | None = None) -> Path:
 
     `first_stage` is the folder of a run with the same first stage, which is then copied.
     """
-    run = open_run(settings, first_stage)
-    if run.is_complete:
-        run.print(f"{run.folder} is complete; repeat it with --overwrite")
+    with open_run(settings, first_stage) as run:
+        if run.is_complete:
+            run.print(f"{run.folder} is complete; repeat it with --overwrite")
+            return run.folder
+        data = prepare_data(run)  # Section 4: normal images to train on, and a test set.
+        model = new_model(run)  # 3.1: an autoencoder with two skip connections.
+        rehearse(model, data, run)  # What cannot work ends here, before hours of training.
+        draw_artificial_defects(data, run)  # 3.2: ADGA cuts polygons out and pastes them.
+        # 3.3: AW-SSIM on normal images; then 3.4: AW-SSIM and LPIPS on ADGA's defective ones.
+        for number, stage in enumerate(stages_of(settings), start=1):
+            train_stage(number, stage, model, data, run)
+        # Ours: residual and thresholds are chosen on held-out normal images, never on test ones.
+        choice = choose(model, data, settings)
+        evaluation = score_test_images(model, choice, data, run)  # 4.1: AUROC, and others.
+        write_results(evaluation, run)  # Figures 3, 6 and 7, and Tables 1 and 2 beside ours.
         return run.folder
-    data = prepare_data(run)  # Section 4: normal images to train on, and a test set.
-    draw_artificial_defects(data, run)  # 3.2: ADGA cuts polygons out and pastes them.
-    model = new_model(run)  # 3.1: an autoencoder with two skip connections.
-    # 3.3: AW-SSIM on normal images; then 3.4: AW-SSIM and LPIPS on ADGA's defective ones.
-    for number, stage in enumerate(stages_of(settings), start=1):
-        train_stage(number, stage, model, data, run)
-    # Ours: residual and thresholds are chosen on held-out normal images, never on test images.
-    choice = choose(model, data, settings)
-    evaluation = score_test_images(model, choice, data, run)  # 4.1: AUROC, and others.
-    write_results(evaluation, run)  # Figures 3, 6 and 7, and Tables 1 and 2 beside ours.
-    return run.folder
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
@@ -76,6 +80,7 @@ def show_commands() -> None:
 
 def main(arguments: Sequence[str]) -> None:
     keep_freed_memory()
+    speak_any_language()
     command, rest = "train", arguments
     if arguments and not arguments[0].startswith("-"):
         command, rest = arguments[0], arguments[1:]
@@ -86,10 +91,29 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"expected a command of {', '.join(COMMANDS)}; got {command!r}")
     try:
         COMMANDS[command][0](rest)
-    except UserError as error:
-        # What the user can put right needs no traceback; a file's name may have two lines.
-        sys.exit(f"error: {one_line(error)}")
+    except KeyboardInterrupt as error:
+        print(f"\nstopped; {how_to_go_on(command, rest)}", file=sys.stderr)
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
+    except Exception as error:
+        # What the user can put right needs one line; a fault of this code its traceback.
+        if (line := explain(error)) is None:
+            raise
+        sys.exit(f"error: {line}")
     leave_processes()
+
+
+def how_to_go_on(command: str, arguments: Sequence[str]) -> str:
+    if command not in ("train", "tune", "ablate"):
+        return "nothing is lost, give the same command again"
+    without = " without --overwrite" if "--overwrite" in arguments else ""
+    return f"the same command{without} goes on where it was"
+
+
+def speak_any_language() -> None:
+    """A name that the console's encoding lacks is shown by its numbers, and ends no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

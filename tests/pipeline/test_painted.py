@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from samples import texture
 from two_stage.defects.painted import (
     KINDS,
@@ -172,6 +174,49 @@ def test_the_smallest_foreground_is_hit(kind: str) -> None:
 def test_what_cannot_be_painted_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"expected a kind of .*'warp'.*got 'dent'"):
         paint_validation_defect(texture(1), "dent", np.random.default_rng(0))
+    nothing = np.full((1, 32, 32), np.nan, dtype=np.float32)
+    with pytest.raises(ValueError, match="is it NaN"):
+        paint_validation_defect(nothing, "blot", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_blank_picture_a_defect_lies_anywhere(kind: str) -> None:
+    """No object is found on it; it must not end a run after hours of training."""
     nowhere = np.zeros((96, 96), dtype=bool)
-    with pytest.raises(ValueError, match="foreground is empty"):
-        paint_validation_defect(texture(1), "blot", np.random.default_rng(0), nowhere)
+    for image in (np.zeros((3, 96, 96), np.float32), texture(3)):
+        painted, mask = paint_validation_defect(image, kind, np.random.default_rng(3), nowhere)
+        free, same = paint_validation_defect(image, kind, np.random.default_rng(3))
+        assert mask.any()
+        assert np.array_equal(painted, free)
+        assert np.array_equal(mask, same)
+
+
+COLOURS = [(r, g, b) for r in (0, 1) for g in (0, 0.5, 1) for b in (0, 1)]
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    colour=st.sampled_from(COLOURS),
+    stripes=st.sampled_from([0, 1, 5]),
+    side=st.sampled_from([32, 47, 64]),
+    share=st.sampled_from([0, 0.001, 0.02, 0.5, 1]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_picture_and_foreground_can_be_painted(
+    kind: str,
+    colour: tuple[float, float, float],
+    stripes: int,
+    side: int,
+    share: float,
+    seed: int,
+) -> None:
+    """Saturated colours, stripes and specks of a foreground too: nothing ends a run here."""
+    random = np.random.default_rng(seed)
+    image = np.ones((3, side, side), np.float32) * np.array(colour, np.float32)[:, None, None]
+    if stripes:
+        image[:, :, np.arange(side) // stripes % 2 == 0] = 1 - image[:, :, :1]
+    painted, mask = paint_validation_defect(
+        image, kind, random, random.random((side, side)) < share
+    )
+    assert mask.any()
+    assert np.abs(painted - image).max(axis=0)[mask].max() > NOTICEABLE

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,3 +294,19 @@ def test_checking_goes_on_after_a_damaged_file(tmp_path: Path) -> None:
     assert first == last == (6, 4)
     assert isinstance(error, UserError)
     assert "b.png is missing" in str(error)
+
+
+def test_a_host_of_many_cores_does_not_take_a_thread_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every thread keeps freed memory of its own: on large hosts it was gigabytes."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    threads: set[int] = set()
+
+    def note(number: int) -> int:
+        threads.add(threading.get_ident())
+        time.sleep(0.002)
+        return number
+
+    assert in_threads(note, range(300), "noting") == list(range(300))
+    assert 1 < len(threads) <= 8

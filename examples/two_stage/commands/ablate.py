@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..report.figures import save_arm_panels
+from accelerate import PartialState
+
+from ..report.figures import colour_end, save_arm_panels
 from ..report.tables import ablation_table
 from ..run.arms import ARMS
-from ..run.folder import load_metrics, save_json, write_atomically
+from ..run.folder import is_complete, load_metrics, save_json, write_text
 from ..run.groups import ArmName
 from ..run.settings import Settings
 from ..scoring.evaluation import first_of_each_kind, score_samples
@@ -17,7 +19,7 @@ from ..scoring.trained_run import load_trained_run
 from ..training.data import test_samples
 from ..training.losses import stages_of
 from ..training.stages import describe_training
-from .command_line import each_category
+from .command_line import distinct, each_category, say, say_how_long
 
 # Makes one run; of the folder of another, if there is one, it takes the first stage.
 Train = Callable[[Settings, Path | None], Path]
@@ -33,10 +35,17 @@ class Ablation:
     seeds: tuple[int, ...] = (0,)
     """One run of each arm for each; the table has their mean and spread."""
 
+    def __post_init__(self) -> None:
+        distinct("arms", self.arms)
+        distinct("seeds", self.seeds)
+
 
 def main(arguments: Sequence[str], train: Train) -> None:
     for ablation, folder in each_category(Ablation, "ablate", arguments, folder="ablation"):
-        print(ablate(ablation, folder, train))
+        say(f"the arms of {ablation.settings.data.category} go to {folder}")
+        say(ablate(ablation, folder, train))
+        files = ("ablation.md", "ablation.json", "arms.png")
+        say(f"see {', '.join(str(folder / name) for name in files if (folder / name).exists())}")
 
 
 def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
@@ -46,15 +55,20 @@ def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
         for seed in ablation.seeds
         for arm in ablation.arms
     ]
-    for number, settings in enumerate(runs):
-        train(settings, same_first_stage(settings, runs[:number]))
+    for settings in say_how_long(runs, is_done):
+        train(settings, same_first_stage(settings, runs[: runs.index(settings)]))
     metrics = [load_metrics(settings.running.run_folder) for settings in runs]
     table = ablation_table(metrics)
-    write_atomically(folder / "ablation.md", table.encode())
-    save_json({"runs": metrics}, folder / "ablation.json")
-    first_seed = [run for run in runs if run.training.seed == ablation.seeds[0]]
-    save_panels_of_arms(first_seed, folder / "arms.png")
+    if PartialState().is_main_process:
+        write_text(folder / "ablation.md", table)
+        save_json({"runs": metrics}, folder / "ablation.json")
+        first_seed = [run for run in runs if run.training.seed == ablation.seeds[0]]
+        save_panels_of_arms(first_seed, folder / "arms.png")
     return table
+
+
+def is_done(settings: Settings) -> bool:
+    return is_complete(settings.running.run_folder) and not settings.running.overwrite
 
 
 def same_first_stage(settings: Settings, earlier: Sequence[Settings]) -> Path | None:
@@ -75,5 +89,7 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
         first = first_of_each_kind(test_samples(settings.data, folder), 1)
         samples = [sample for sample in first if sample.defect != "good"]
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
-        scales[arm] = 2 * trained.scorer.pixel_threshold
-    save_arm_panels(results, path, scales)
+        scales[arm] = colour_end(trained.scorer.pixel_threshold)
+    # Without a test set there is no picture to show.
+    if any(results.values()):
+        save_arm_panels(results, path, scales)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import TypeVar
 
 import tyro
+from accelerate import PartialState
 
 from ..pictures.category import parse_categories
 from ..pictures.demo import TEXTURES
@@ -50,13 +53,45 @@ def parse(
     )
 
 
+def distinct(name: str, values: Sequence[object]) -> None:
+    """Raise a UserError where a list of runs is empty or names one twice."""
+    repeated = [value for number, value in enumerate(values) if value in values[:number]]
+    if not values or repeated:
+        got = f"{repeated[0]} again" if repeated else "none"
+        raise UserError(f"expected one or more {name}, each once, got {got}")
+
+
+def say(text: str) -> None:
+    """Once, however many processes share the work."""
+    PartialState().print(text)
+
+
+def say_how_long(
+    runs: Sequence[Settings], is_done: Callable[[Settings], bool]
+) -> Iterator[Settings]:
+    """The runs of one command; between them a line says how many are to come, and how long."""
+    seconds: list[float] = []
+    say(f"{len(runs)} runs, {sum(map(is_done, runs))} of them done already")
+    for number, settings in enumerate(runs, start=1):
+        done, started = is_done(settings), time.perf_counter()
+        yield settings
+        if not done:
+            seconds.append(time.perf_counter() - started)
+        left = sum(not is_done(other) for other in runs[number:])
+        if seconds and left:
+            minutes = left * mean(seconds) / 60
+            say(f"{number} of {len(runs)} runs done, about {minutes:.0f} minutes to go")
+
+
 def preset_of(arguments: Sequence[str]) -> Settings:
     """The preset that the arguments name; without one, the demo, or `quick` on own data."""
     first_look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first_look.add_argument("--preset", choices=tuple(PRESETS))
-    first_look.add_argument("--data-root", "--data_root")
+    # What is wrong with either is left to the second look, which says what is allowed.
+    first_look.add_argument("--preset", nargs="?")
+    first_look.add_argument("--data-root", "--data_root", nargs="?")
     known, _ = first_look.parse_known_args(arguments)
-    return PRESETS[known.preset or ("demo" if known.data_root is None else "quick")]
+    default = PRESETS["demo" if known.data_root is None else "quick"]
+    return PRESETS.get(known.preset, default)
 
 
 def by_category(settings: Settings) -> list[Settings]:

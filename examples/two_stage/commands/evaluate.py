@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..report.tables import format_scores
 from ..run.errors import UserError
 from ..run.folder import load_metrics, load_settings, refuse_links, save_settings
 from ..run.groups import Scoring
+from ..run.lock import held
 from ..run.run import Run, find_processes
 from ..run.settings import Settings
 from ..scoring.evaluation import score_test_images
@@ -63,10 +65,10 @@ def main(arguments: Sequence[str]) -> None:
     model = load_network(options.run, trained.device)
     data = load_data(trained)
     run = dataclasses.replace(trained, folder=folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    evaluation = score_test_images(model, choose(model, data, settings), data, run)
-    if run.is_main:
-        save_settings(settings, folder)
-    write_results(evaluation, run)
+    with held(folder) if run.is_main else contextlib.nullcontext():
+        evaluation = score_test_images(model, choose(model, data, settings), data, run)
+        if run.is_main:
+            save_settings(settings, folder)
+        write_results(evaluation, run)
     run.print(format_scores(load_metrics(folder)))
     run.print(f"see {folder / 'report.html'}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
+import io
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,14 +19,16 @@ from torch import Tensor
 
 from ..pictures.files import load_image
 from ..run.errors import UserError
-from ..run.folder import refuse_links, save_json, versions
+from ..run.folder import naming, refuse_links, save_json, versions
 from ..run.groups import Data
+from ..run.lock import held
 from ..scoring.exported_graph import INPUT, OPSET, OUTPUTS, export_program, save_onnx
 from ..scoring.trained_run import TrainedRun, load_trained_run
 from ..training.data import data_root_of, normal_pictures, split_held_out
 from .command_line import parse
 
 FILES = {"torch": "model.pt2", "onnx": "model.onnx"}
+PARTIAL = "partial_"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 # Largest difference from eager that passes: a tenth of a grey level of 8 bits for reconstructions;
@@ -62,26 +66,32 @@ def main(arguments: Sequence[str]) -> None:
     out = command.out or command.run / "export"
     refuse_links(command.run if command.out is None else out)
     pictures, origin = pictures_to_check(run, command.run)
-    out.mkdir(parents=True, exist_ok=True)
-    expected = eager(run, pictures)
-
-    program = export_program(run)
     differences = {}
     # Files are moved to `out` once they have passed, so that a wrong one never lies there.
-    with tempfile.TemporaryDirectory(prefix="partial_", dir=out) as folder:
+    with held(out), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as folder:
+        for left_over in out.glob(f"{PARTIAL}*"):
+            if left_over != Path(folder):
+                shutil.rmtree(left_over)
+        expected = eager(run, pictures)
+        program = export_program(run)
         files = {name: Path(folder) / FILES[name] for name in command.formats}
         for name, file in files.items():
             if name == "torch":
-                torch.export.save(program, file)
+                # To a file on a full disk torch writes with an error that names none.
+                buffer = io.BytesIO()
+                torch.export.save(program, buffer)
+                with naming(file):
+                    file.write_bytes(buffer.getbuffer())
                 exported = torch.export.load(file).module()
             else:
-                save_onnx(program, file)
+                with naming(file):
+                    save_onnx(program, file)
                 exported = onnx_session(file)
             differences[name] = largest_differences(exported, pictures, expected)
             check(name, differences[name], run.scorer.pixel_threshold)
         for file in files.values():
             os.replace(file, out / file.name)
-    save_json(metadata(run, command.run, differences, origin), out / "metadata.json")
+        save_json(metadata(run, command.run, differences, origin), out / "metadata.json")
 
     for name, values in differences.items():
         text = ", ".join(f"{output} {value:.2g}" for output, value in values.items())

@@ -18,11 +18,14 @@ import torch.nn.functional as F
 import tyro
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from ..pictures.files import load_image, pictures_in, read_picture
 from ..report.figures import COLOUR_MAP, overlay
+from ..run.device import find_device
 from ..run.errors import UserError
+from ..run.folder import naming, refuse_links
+from ..run.lock import LOCK, held
+from ..run.progress import progress
 from ..scoring.trained_run import TrainedRun, load_trained_run
 from .command_line import parse
 
@@ -30,6 +33,7 @@ COLUMNS = (
     "file", "score", "threshold", "defective", "share_above_pixel_threshold", "worst_row",
     "worst_column", "width", "height", "error",
 )  # fmt: skip
+PARTIAL = "scores.csv.partial"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Thresholds:
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, score, and say what was found."""
     command = parse(Predict, "predict", arguments)
-    device = command.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device(command.device)
     run = load_trained_run(command.run, device)
     paths = pictures_below(command.folder)
     out = open_out_folder(command)
@@ -82,10 +86,12 @@ def main(arguments: Sequence[str]) -> None:
         ),
     )
     started = time.perf_counter()
-    partial = out / "scores.csv.partial"
-    with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        rows = list(write_rows(score_pictures(run, paths, thresholds, command, out), file))
-    os.replace(partial, out / "scores.csv")
+    partial = out / PARTIAL
+    text = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
+    with held(out):
+        with naming(partial), partial.open("w", **text) as file:
+            rows = list(write_rows(score_pictures(run, paths, thresholds, command, out), file))
+        os.replace(partial, out / "scores.csv")
     seconds = (time.perf_counter() - started) / len(rows)
 
     failed = [row for row in rows if row["error"]]
@@ -131,25 +137,38 @@ def pictures_below(folder: Path) -> list[Path]:
 def open_out_folder(command: Predict) -> Path:
     """Make the folder for the results; never one that holds something already.
 
+    A folder named by --out may hold what an interrupted command left, which is then made again.
+
     Raises:
-        UserError: the folder is not empty, or the pictures' folder would then hold results too.
+        UserError: the folder holds more, or the pictures' folder would then hold results too.
     """
     pictures = command.folder.resolve()
-    out = command.out
-    if out is None:
-        number, out = 1, Path(f"{pictures.name}_scores")
-        while out.exists():
-            number += 1
-            out = Path(f"{pictures.name}_scores_{number}")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} holds something already; name a new folder with --out")
+    number, out = 1, command.out or Path(f"{pictures.name}_scores")
     if out.resolve().is_relative_to(pictures):
         raise UserError(
             f"{out} lies in the folder of the pictures, where its heat maps would be scored next "
             "time; name another with --out"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+    if command.out is not None:
+        if out.exists() and not (out.is_dir() and _is_free(out)):
+            raise UserError(f"{out} holds something already; name a new folder with --out")
+        refuse_links(out)
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    while True:
+        try:
+            # Of two commands that begin together only one makes it.
+            out.mkdir()
+        except FileExistsError:
+            number += 1
+            out = Path(f"{pictures.name}_scores_{number}")
+        else:
+            return out
+
+
+def _is_free(out: Path) -> bool:
+    names = {path.name for path in out.iterdir()} - {LOCK}
+    return not names or (PARTIAL in names and names <= {PARTIAL, "heat_maps", "overlays"})
 
 
 def score_pictures(
@@ -158,8 +177,7 @@ def score_pictures(
     """A row of the table for each picture, after its heat map and overlay are written."""
     data = run.settings.data
     names = png_names([path.relative_to(command.folder) for path in paths])
-    # None: no bar where the output is a file.
-    for path, name in zip(tqdm(paths, "scoring", disable=None), names, strict=True):
+    for path, name in zip(progress(paths, "scoring"), names, strict=True):
         row = {"file": path.relative_to(command.folder).as_posix(), "threshold": thresholds.image}
         try:
             image = load_image(path, data.image_size, data.channels)
@@ -174,12 +192,15 @@ def score_pictures(
         if command.heat_maps:
             target = new_file(out / "heat_maps" / name)
             scale = heat_map_scale(run)
-            matplotlib.image.imsave(target, full, cmap=COLOUR_MAP, vmin=0, vmax=scale)
+            with naming(target):
+                matplotlib.image.imsave(target, full, cmap=COLOUR_MAP, vmin=0, vmax=scale)
         if command.overlays:
             no_mask = torch.zeros(height, width, dtype=torch.bool)
             drawn = SimpleNamespace(image=picture, maps={"chosen": full}, mask=no_mask)
             pixels = overlay(drawn, thresholds.pixel)
-            Image.fromarray(pixels).save(new_file(out / "overlays" / name))
+            target = new_file(out / "overlays" / name)
+            with naming(target):
+                Image.fromarray(pixels).save(target)
         # Last, so that a row in the table means that its pictures are there.
         yield row | row_of(score_map, height, width, thresholds)
 

@@ -8,23 +8,28 @@ hand, knowing the test data.)
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from accelerate import PartialState
+
 from ..report.results import draw_artificial_defects
-from ..run.folder import save_json, write_atomically
+from ..run.folder import parse_json, save_json, write_text
 from ..run.run import open_run
 from ..run.settings import Settings
 from ..scoring.selection import choose
 from ..training.data import prepare_data
 from ..training.losses import stages_of
+from ..training.rehearsal import rehearse
 from ..training.stages import new_model, train_stage
-from .command_line import each_category
+from .command_line import distinct, each_category, say, say_how_long
 
 Weights = tuple[float, float, float]
+
+# The last file of a candidate.
+CHOICE = "choice.json"
 
 # Equal, one term twice as heavy as the others, and two terms twice as heavy as the third.
 CANDIDATES: tuple[Weights, ...] = (
@@ -48,52 +53,77 @@ class Tuning:
     seeds: tuple[int, ...] = (0,)
     """Each candidate is trained once for each; several show what is chance."""
 
+    def __post_init__(self) -> None:
+        # Of two weights that read the same in a folder's name the second would find the first.
+        distinct("candidates", [_name(weights) for weights in self.candidates])
+        distinct("seeds", self.seeds)
+
 
 def main(arguments: Sequence[str]) -> None:
     for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune"):
-        print(tune(tuning, folder))
+        say(f"the candidates for {tuning.settings.data.category} go to {folder}")
+        say(tune(tuning, folder))
+        say(f"see {folder / 'tuning.md'}, {folder / 'tuning.json'}")
 
 
 def tune(tuning: Tuning, folder: Path) -> str:
     """Train all candidates below `folder`; returns the text that `tuning.md` holds."""
-    rows: list[dict[str, Any]] = []
-    for weights in tuning.candidates:
-        name = "-".join(f"{weight:.3g}" for weight in weights)
-        criteria = [
-            judge(
-                tuning.settings.changed(
-                    weights=weights, seed=seed, run_folder=folder / f"weights-{name}-seed-{seed}"
-                )
-            )
-            for seed in tuning.seeds
-        ]
-        rows.append({"weights": list(weights), "criteria": criteria, "mean": mean(criteria)})
-        print(f"{name}: {100 * rows[-1]['mean']:.2f}")
+    runs = [
+        tuning.settings.changed(
+            weights=weights,
+            seed=seed,
+            run_folder=folder / f"weights-{_name(weights)}-seed-{seed}",
+        )
+        for weights in tuning.candidates
+        for seed in tuning.seeds
+    ]
+    found: dict[Weights, list[float]] = {weights: [] for weights in tuning.candidates}
+    for settings in say_how_long(runs, is_done):
+        criteria = found[settings.stages.weights]
+        criteria.append(judge(settings))
+        say(
+            f"weights {_name(settings.stages.weights)}, seed {settings.training.seed}: painted "
+            f"defects told from clean held-out pictures with an image AUROC of "
+            f"{100 * criteria[-1]:.2f} %"
+        )
+    rows: list[dict[str, Any]] = [
+        {"weights": list(weights), "criteria": criteria, "mean": mean(criteria)}
+        for weights, criteria in found.items()
+    ]
     rows.sort(key=lambda row: row["mean"], reverse=True)
     text = describe(rows, tuning)
-    write_atomically(folder / "tuning.md", text.encode())
-    save_json(
-        {"category": tuning.settings.data.category, "candidates": rows}, folder / "tuning.json"
-    )
+    if PartialState().is_main_process:
+        write_text(folder / "tuning.md", text)
+        values = {"category": tuning.settings.data.category, "candidates": rows}
+        save_json(values, folder / "tuning.json")
     return text
 
 
 def judge(settings: Settings) -> float:
     """Train one candidate and say how well it finds painted defects on held-out normals."""
-    run = open_run(settings)
-    result = run.folder / "choice.json"
-    if settings.running.overwrite or not result.exists():
-        data = prepare_data(run, with_test=False)
-        draw_artificial_defects(data, run)
-        model = new_model(run)
-        for number, stage in enumerate(stages_of(settings), start=1):
-            train_stage(number, stage, model, data, run)
-        choice = choose(model, data, settings)
-        if run.is_main:
-            save_json({"candidates": choice.candidates}, result)
-        run.together()
-    candidates = json.loads(result.read_text())["candidates"]
-    return max(row["criterion"] for row in candidates)
+    with open_run(settings) as run:
+        result = run.folder / CHOICE
+        if not is_done(settings):
+            data = prepare_data(run, with_test=False)
+            model = new_model(run)
+            rehearse(model, data, run)
+            draw_artificial_defects(data, run)
+            for number, stage in enumerate(stages_of(settings), start=1):
+                train_stage(number, stage, model, data, run)
+            choice = choose(model, data, settings)
+            if run.is_main:
+                save_json({"candidates": choice.candidates}, result)
+            run.together()
+        candidates = parse_json(result.read_bytes(), result)["candidates"]
+        return max(row["criterion"] for row in candidates)
+
+
+def is_done(settings: Settings) -> bool:
+    return (settings.running.run_folder / CHOICE).is_file() and not settings.running.overwrite
+
+
+def _name(weights: Weights) -> str:
+    return "-".join(f"{weight:.3g}" for weight in weights)
 
 
 def describe(rows: Sequence[dict[str, Any]], tuning: Tuning) -> str:

@@ -37,28 +37,33 @@ def paint_validation_defect(
         image: C x S x S, float in [0, 1].
         kind: one of `KINDS`.
         random: the only source of randomness.
-        foreground: S x S bool; the defect is centred on it and confined to it.
+        foreground: S x S bool; the defect is centred on it and confined to it. Where it is empty,
+            as on a blank picture, the defect is painted anywhere.
 
     Returns:
         The defective image and its mask, S x S bool, never empty: where pixels changed
         noticeably, small gaps closed. What changes nothing, such as a shift of a flat area, is
-        drawn again, and a blot takes its place if the image has nothing to change.
+        drawn again; a blot takes its place if the image has nothing to change, and one that
+        leaves the foreground if that has no room.
     """
     if kind not in PAINTERS:
         raise ValueError(f"expected a kind of {KINDS}, got {kind!r}")
-    places = np.argwhere(np.ones(image.shape[1:], bool) if foreground is None else foreground)
-    if len(places) == 0:
-        raise ValueError("the foreground is empty; pass None to paint anywhere on the image")
-    for attempt in range(2 * ATTEMPTS):
-        row, column = places[random.integers(len(places))]
-        paint = PAINTERS[kind if attempt < ATTEMPTS else "blot"]
-        painted, area = paint(image, (int(row), int(column)), random)
-        if foreground is not None:
-            area = area & foreground
-        painted = np.where(area, np.clip(painted, 0, 1), image).astype(np.float32)
-        mask = _mask(image, painted, area)
-        if mask.sum() >= max(min(SMALLEST_MASK, len(places)), SMALLEST_SHARE * area.sum()):
-            return painted, mask
+    everywhere = np.ones(image.shape[1:], dtype=bool)
+    product = foreground if foreground is not None and foreground.any() else everywhere
+    for paint, where in (
+        (PAINTERS[kind], product),
+        (paint_blot, product),
+        (paint_blot, everywhere),
+    ):
+        places = np.argwhere(where)
+        for _ in range(ATTEMPTS):
+            row, column = places[random.integers(len(places))]
+            painted, area = paint(image, (int(row), int(column)), random)
+            area = area & where
+            painted = np.where(area, np.clip(painted, 0, 1), image).astype(np.float32)
+            mask = _mask(image, painted, area)
+            if mask.sum() >= max(min(SMALLEST_MASK, len(places)), SMALLEST_SHARE * area.sum()):
+                return painted, mask
     raise ValueError(f"no artificial defect of kind {kind!r} shows on this image; is it NaN?")
 
 

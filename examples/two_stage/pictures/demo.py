@@ -5,6 +5,7 @@ The defects are drawn, never cut and pasted, so that they are not the ones train
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from skimage.morphology import dilation
 from skimage.morphology import disk as disk_footprint
 
 from ..run.errors import UserError
+from ..run.folder import write_atomically
 
 Picture = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -161,5 +163,9 @@ def _quantise(picture: Picture) -> NDArray[np.uint8]:
 
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    # A trained run is read again and again, perhaps from a folder that nobody may write to.
+    if not path.is_file() or path.read_bytes() != file.getvalue():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, file.getvalue())

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from tqdm import tqdm
 
 from ..run.errors import UserError
+from ..run.progress import progress
 
 # Pillow opens these, but they are documents, films and containers of measurements.
 NOT_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
@@ -30,6 +30,8 @@ PICTURE_SUFFIXES = frozenset(
 PICTURE_FORMATS = tuple(name for name in Image.OPEN if name not in NOT_PICTURES)
 # From this many pictures on, a progress bar is worth its line.
 MANY = 100
+# Each keeps a picture and freed memory of its own, and the disk feeds no more.
+MOST_THREADS = 8
 
 # For the whole process: warnings.catch_warnings is not safe where several threads read pictures.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -123,11 +125,9 @@ def in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], title: str
 ) -> list[Result]:
     """`function` of every item, in their order; Pillow lets threads decode side by side."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         results = pool.map(function, items)
-        # None: no bar where the output is a file.
-        disable = None if len(items) >= MANY else True
-        return list(tqdm(results, title, len(items), disable=disable, leave=False))
+        return list(progress(results, title, len(items), quiet=len(items) < MANY, leave=False))
 
 
 def read_picture(path: Path) -> Image.Image:

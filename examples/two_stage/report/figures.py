@@ -6,6 +6,7 @@ from normal images, so that equal colours mean equal scores in all pictures of a
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, uniform_filter1d
 from torch import Tensor
+
+from ..run.folder import naming, write_atomically
 
 # Perceptually uniform, and it grows in lightness, so it survives colour blindness and grey print.
 COLOUR_MAP = "inferno"
@@ -51,7 +54,7 @@ def save_adga_sheet(targets: Tensor, defective: Tensor, masks: Tensor, path: Pat
             _show(axis, _pixels(pictures[number]))
     for axis, label in zip(axes[:, 0], ("normal", "with defects", "their mask"), strict=True):
         axis.set_ylabel(label)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def save_training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -71,10 +74,12 @@ def save_training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             for axis in (loss_axis, sigma_axis):
                 axis.axvline(steps[0], color="0.4", linestyle=":", linewidth=1)
     loss_axis.set(ylabel="loss", ylim=(0, None))
-    loss_axis.legend(frameon=False)
+    # Without a single epoch there is no line.
+    if len(losses):
+        loss_axis.legend(frameon=False)
     sigma_axis.set(xlabel="optimiser step", ylabel="sigma (pixels)", ylim=(0, None))
     _tidy(loss_axis, sigma_axis)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def save_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
@@ -99,7 +104,7 @@ def save_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     _tidy(roc_axis, pro_axis)
     handles, labels = roc_axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def save_panels(
@@ -129,7 +134,7 @@ def save_panels(
     bars[3].axvline(threshold, color="white", linewidth=2)
     bars[3].set_xlabel(f"white line: threshold {threshold:.3g}", fontsize=8)
     bars[4].text(0.5, 1, "orange: above threshold\nblue: true defect", **_CENTRED)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def save_arm_panels(
@@ -155,7 +160,7 @@ def save_arm_panels(
         for axis, result in zip(axes[:, column], results, strict=True):
             drawn = _show_map(axis, result.maps["chosen"], scales[arm])
         _colour_bar(figure, drawn, bars[column])
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def save_result_files(
@@ -164,15 +169,17 @@ def save_result_files(
     """Heat map, overlay, predicted mask and reconstruction of one picture, pixel for pixel."""
     folder.mkdir(parents=True, exist_ok=True)
     name, chosen = result.sample.name, result.maps["chosen"]
-    matplotlib.image.imsave(
-        folder / f"{name}_heat_map.png", chosen, cmap=COLOUR_MAP, vmin=0, vmax=scales["chosen"]
-    )
+    heat_map = folder / f"{name}_heat_map.png"
+    with naming(heat_map):
+        matplotlib.image.imsave(heat_map, chosen, cmap=COLOUR_MAP, vmin=0, vmax=scales["chosen"])
     for kind, pixels in (
         ("overlay", overlay(result, threshold)),
         ("predicted_mask", np.where(chosen > threshold, np.uint8(255), np.uint8(0))),
         ("reconstruction", _pixels(result.reconstruction)),
     ):
-        Image.fromarray(pixels).save(folder / f"{name}_{kind}.png")
+        path = folder / f"{name}_{kind}.png"
+        with naming(path):
+            Image.fromarray(pixels).save(path)
 
 
 def save_score_histogram(
@@ -191,7 +198,12 @@ def save_score_histogram(
     axis.set(xlabel="score of the picture", ylabel="pictures")
     axis.legend(frameon=False)
     _tidy(axis)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
+
+
+def colour_end(threshold: float) -> float:
+    """The value of the brightest colour of a map, in spreads; a threshold may lie below 0."""
+    return 2 * threshold if threshold > 0 else 1.0
 
 
 def overlay(result: Any, threshold: float) -> NDArray[np.uint8]:
@@ -253,6 +265,12 @@ def _colour_bar(figure: Figure, drawn: AxesImage, axis: Axes) -> None:
     ticks = np.linspace(*drawn.get_clim(), 3)
     bar = figure.colorbar(drawn, cax=axis, orientation="horizontal", extend="max", ticks=ticks)
     bar.set_ticklabels([f"{tick:.2g}" for tick in ticks])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=110)
+    write_atomically(path, file.getvalue())
 
 
 def _tidy(*axes: Axes) -> None:

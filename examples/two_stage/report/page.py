@@ -14,7 +14,7 @@ import yaml
 from markupsafe import Markup
 
 from ..run.arms import ARMS
-from ..run.folder import write_atomically
+from ..run.folder import write_text
 from . import paper
 from .figures import save_curves, save_training_curves
 from .sections import FLAGGED, FOUND, sections_of
@@ -49,9 +49,10 @@ def write_report(folder: Path) -> None:
         "sections": sections_of(metrics, saved, folder),
         "doi": paper.DOI,
     }
-    for suffix, environment in (("html", _environment(True)), ("md", _environment(False))):
+    # The page last: a run that has it is complete.
+    for suffix, environment in (("md", _environment(False)), ("html", _environment(True))):
         text = environment.get_template(f"template.{suffix}").render(content)
-        write_atomically(folder / f"report.{suffix}", text.encode())
+        write_text(folder / f"report.{suffix}", text)
 
 
 def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

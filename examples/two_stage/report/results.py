@@ -9,6 +9,7 @@ from ..scoring.evaluation import Evaluation
 from ..scoring.selection import Choice
 from ..training.data import RunData
 from .figures import (
+    colour_end,
     save_adga_sheet,
     save_curves,
     save_panels,
@@ -38,7 +39,6 @@ def write_results(evaluation: Evaluation, run: Run) -> None:
         if evaluation.findings.shown:
             _draw(evaluation, run)
             save_curves(curves, run.folder / "curves.png")
-        # Last of the figures: a run with this file is complete.
         save_json(evaluation.metrics, run.folder / "metrics.json")
         write_report(run.folder)
     run.together()
@@ -58,4 +58,4 @@ def colour_scales(choice: Choice) -> dict[str, float]:
     """The brightest colour of each map in pictures, from normal images and the same in all."""
     normality = choice.normality
     mean, std = (float(values["l1"].mean()) for values in (normality.means, normality.stds))
-    return {"plain l1": mean + 6 * std, "chosen": 2 * choice.scorer.pixel_threshold}
+    return {"plain l1": mean + 6 * std, "chosen": colour_end(choice.scorer.pixel_threshold)}

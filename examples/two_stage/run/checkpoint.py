@@ -19,6 +19,8 @@ from .folder import parse_json, write_atomically
 
 CURRENT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint_previous.safetensors"
+NEXT = "checkpoint_next.safetensors"
+CHECKPOINTS = (CURRENT, PREVIOUS, NEXT)
 
 Facts = dict[str, Any]
 
@@ -62,7 +64,7 @@ def read_weights(model: nn.Module, path: Path) -> tuple[dict[str, Tensor], Facts
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write a checkpoint and keep the one before it."""
-    fresh = folder / "checkpoint_next.safetensors"
+    fresh = folder / NEXT
     write_tensors(tensors, fresh, facts)
     # Stopped between the two, the folder holds the previous checkpoint and the next.
     if (folder / CURRENT).exists():
@@ -97,7 +99,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    for name in (CURRENT, PREVIOUS):
+    for name in CHECKPOINTS:
         (folder / name).unlink(missing_ok=True)
 
 

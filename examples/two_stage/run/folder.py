@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from .checks import brief
 from .errors import UserError, one_line
 from .groups import Running
+from .lock import LOCK, InUseError, held
 from .settings import Settings
 
 PACKAGES = (
@@ -25,31 +27,81 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def find_run_folder(settings: Settings) -> Path:
+PARTIAL = ".partial"
+# The last files of a run. With all of them it is complete.
+LAST = ("metrics.json", "report.html")
+
+
+@contextlib.contextmanager
+def open_run_folder(settings: Settings) -> Iterator[Path]:
+    """The folder of the run with these settings, which nobody else may write to meanwhile.
+
+    It is made at once, so that of two runs that begin together each has its own; without anything
+    but its settings it is removed in the end. A complete run's folder is neither held nor changed.
+
+    Raises:
+        UserError: as `find_run_folder`, or another process works on this very run.
+    """
+    taken: set[Path] = set()
+    while True:
+        folder = find_run_folder(settings, taken)
+        if is_complete(folder) and not settings.running.overwrite:
+            if (folder / LOCK).exists():
+                # Of a process that was killed as its last; to hold it once takes it away.
+                with contextlib.suppress(OSError, InUseError), held(folder):
+                    pass
+            yield folder
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(held(folder))
+            except InUseError:
+                if settings.running.run_folder is not None or _holds(folder, settings):
+                    raise
+                taken.add(folder)
+                continue
+            # Another process may have been quicker, and have left by now.
+            if find_run_folder(settings, taken) == folder:
+                stack.enter_context(_begun(settings, folder))
+                yield folder
+                return
+
+
+def find_run_folder(settings: Settings, taken: Collection[Path] = ()) -> Path:
     """The folder of the run with these settings, which may not be there yet; nothing is written.
 
-    The same settings find the same folder again, which is how an interrupted run continues.
+    The same settings find the same folder again, which is how an interrupted run continues. Of
+    the numbered folders those in `taken` are passed over.
 
     Raises:
         UserError: the folder that the settings name holds something else, or links.
     """
-    folder = settings.running.run_folder or _numbered_folder(settings)
+    folder = settings.running.run_folder or _numbered_folder(settings, taken)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder for the run, got the file {folder}")
-    if folder.is_dir() and any(folder.iterdir()):
+    if not _is_free(folder):
         _check_it_is_ours(folder, settings)
         if not settings.running.overwrite:
             refuse_links(folder)
     return folder
 
 
+def is_complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in LAST)
+
+
 def make_run_folder(settings: Settings, folder: Path) -> None:
     """Make what `find_run_folder` found; files of the same run are kept, unless `overwrite`."""
     folder.mkdir(parents=True, exist_ok=True)
     if settings.running.overwrite:
-        # The folder itself may be a link to a larger disk; links in it are removed, not followed.
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        # Interrupted at any file, it is a run that is not complete, and can be overwritten again.
+        places = {name: place for place, name in enumerate(LAST)} | {"settings.yaml": 99}
+        for path in sorted(folder.iterdir(), key=lambda path: places.get(path.name, len(LAST))):
+            # The folder itself may be a link to a larger disk; links in it are not followed.
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
     save_settings(settings, folder)
 
 
@@ -120,21 +172,66 @@ def save_json(values: Mapping[str, Any], path: Path) -> None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write next to `path` first and move there in one step: a reader sees all of it or none."""
-    temporary = path.with_name(path.name + ".partial")
+    temporary = path.with_name(path.name + PARTIAL)
     # A file that an interruption left, or a link, through which "wb" would write elsewhere.
     temporary.unlink(missing_ok=True)
-    with temporary.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with naming(path), temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        # On a full disk it would only be in the way.
+        temporary.unlink(missing_ok=True)
+        raise
 
 
-def _numbered_folder(settings: Settings) -> Path:
+def write_text(path: Path, text: str) -> None:
+    """As UTF-8, with \\udcff for what is none in a file's name."""
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Of a full disk the system says no more than that; its error then names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
+def _begun(settings: Settings, folder: Path) -> Iterator[None]:
+    """Settings in a new folder, to say whose it is; what was half-written in an old one goes."""
+    new = not (folder / "settings.yaml").exists()
+    if new:
+        save_settings(settings, folder)
+    else:
+        for path in folder.glob(f"*{PARTIAL}"):
+            path.unlink()
+    try:
+        yield
+    finally:
+        if new and {path.name for path in folder.iterdir()} <= {"settings.yaml", LOCK}:
+            (folder / "settings.yaml").unlink(missing_ok=True)
+
+
+def _is_free(folder: Path) -> bool:
+    """Nothing is in the folder, or what a run leaves that ends before its settings are written."""
+    if not folder.is_dir():
+        return not folder.exists()
+    beginnings = {LOCK, f"settings.yaml{PARTIAL}"}
+    return all(path.name in beginnings for path in folder.iterdir())
+
+
+def _numbered_folder(settings: Settings, taken: Collection[Path]) -> Path:
     number = 1
     while True:
         folder = Path("runs") / f"{settings.data.category}-{settings.preset}-{number:03d}"
-        if not folder.exists() or _holds(folder, settings):
+        if folder not in taken and (_is_free(folder) or _holds(folder, settings)):
             return folder
         number += 1
 

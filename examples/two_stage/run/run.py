@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from .folder import find_run_folder, make_run_folder
+from .device import accelerator_is_there
+from .errors import UserError, one_line
+from .folder import is_complete, make_run_folder, open_run_folder
 from .groups import Training
 from .settings import Settings
 
@@ -36,7 +40,7 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        return (self.folder / "metrics.json").exists() and not self.settings.running.overwrite
+        return is_complete(self.folder) and not self.settings.running.overwrite
 
     def print(self, text: str) -> None:
         self.processes.print(text)
@@ -55,19 +59,27 @@ class Run:
         self.together()
 
 
-def open_run(settings: Settings, first_stage: Path | None = None) -> Run:
-    """The run with these settings, new or begun already; nothing is written yet."""
+@contextlib.contextmanager
+def open_run(settings: Settings, first_stage: Path | None = None) -> Iterator[Run]:
+    """The run with these settings, new or begun already; its folder is held meanwhile."""
     processes = find_processes(settings.training)
-    # The main process looks for the folder, the others are told.
-    folder = [find_run_folder(settings) if processes.is_main_process else None]
-    return Run(settings, broadcast_object_list(folder)[0], processes, first_stage)
+    with contextlib.ExitStack() as stack:
+        # The main process opens the folder, the others are told.
+        main = processes.is_main_process
+        folder = [stack.enter_context(open_run_folder(settings)) if main else None]
+        yield Run(settings, broadcast_object_list(folder)[0], processes, first_stage)
 
 
 def find_processes(training: Training) -> Accelerator:
     """The device, the precision and, where a launcher started several, the processes."""
-    # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
-    gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
-    return Accelerator(cpu=not gpu, mixed_precision=training.mixed_precision)
+    try:
+        # Told nothing, accelerate lets each process on a machine without a GPU believe it is alone.
+        return Accelerator(cpu=not accelerator_is_there(), mixed_precision=training.mixed_precision)
+    except ValueError as error:
+        raise UserError(
+            f"mixed_precision {training.mixed_precision} does not work on this machine: "
+            f"{one_line(error)}; pass --mixed-precision no"
+        ) from error
 
 
 def leave_processes() -> None:

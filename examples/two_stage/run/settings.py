@@ -40,6 +40,11 @@ class Settings(Checked):
                 "a grid of patches needs an image_size that is a multiple of patch_size "
                 f"({patch}), got {image}"
             )
+        if patch == 32 and self.training.batch_size == 1:
+            raise UserError(
+                "a batch of one patch of 32 pixels leaves batch norm one value of each channel at "
+                "1/32 of the resolution, and it needs two; pass --batch-size 2 or --patch-size 64"
+            )
         if not 1 <= self.scoring.test_stride <= patch // 2:
             raise UserError(
                 f"test_stride must be from 1 to half of patch_size ({patch // 2}), so that test "

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..pictures.category import Sample
 from ..pictures.files import load_image, load_mask
 from ..pictures.foreground import estimate_foreground
+from ..run.progress import progress
 from ..run.run import Run
 from ..run.settings import Settings
 from ..training.data import RunData
@@ -100,7 +100,7 @@ def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -
     results = score_samples(
         model,
         choice.scorer,
-        tqdm(mine, "test images", disable=not run.is_main or not mine),
+        progress(mine, "test images", quiet=not run.is_main or not mine),
         settings,
         normality=choice.normality,
         mean=mean_image(data.train),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from ..defects.painted import KINDS, paint_validation_defect
 from ..run.groups import Scoring
+from ..run.progress import progress
 from ..run.settings import Settings
 from ..training.data import RunData, spread
 from .metrics import aupro, pixel_auroc, quantile
@@ -62,6 +64,7 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
         data.held_out_foregrounds,
         settings,
         np.random.default_rng(settings.training.seed),
+        quiet=not PartialState().is_main_process,
     )
     # Rounding may differ between processes; all of them score what the first one chose.
     own = [getattr(scorer, name) for name in FIELDS]
@@ -84,6 +87,8 @@ def choose_scorer(
     foregrounds: Tensor | None,
     settings: Settings,
     random: np.random.Generator,
+    *,
+    quiet: bool = False,
 ) -> tuple[Scorer, list[dict[str, Any]]]:
     """The candidate that tells painted images from clean ones best, with thresholds of the latter.
 
@@ -95,6 +100,7 @@ def choose_scorer(
         held_out: normal images the model was not trained on, N x C x S x S uint8.
         foregrounds: N x S x S bool, where defects may be painted; None for anywhere.
         random: draws the defects.
+        quiet: without bars.
 
     Returns:
         The scorer, and for each candidate its figures, best first.
@@ -107,7 +113,7 @@ def choose_scorer(
     clean: dict[Candidate, list[float]] = {candidate: [] for candidate in counts}
     painted = {candidate: {kind: [] for kind in KINDS} for candidate in counts}
     nothing = np.zeros(tuple(held_out.shape[-2:]), dtype=bool)
-    for image in held_out:
+    for image in progress(held_out, "held-out images", quiet=quiet):
         residuals = residuals_of(model, image.float() / 255, settings)
         for candidate, score_map in _candidate_maps(residuals, normality, wanted):
             counts[candidate].add(score_map.cpu().numpy(), nothing)
@@ -115,7 +121,9 @@ def choose_scorer(
     # Now, while no pixel of a painted image is among the normal ones.
     share = settings.scoring.threshold_quantile
     pixel_thresholds = {c: quantile(counts[c].normal, share) for c in counts}
-    for kind, image, mask in _paint(held_out, foregrounds, random):
+    paintings = _paint(held_out, foregrounds, random)
+    count = math.ceil(PAINTINGS / len(held_out)) * len(held_out) * len(KINDS)
+    for kind, image, mask in progress(paintings, "painted defects", count, quiet=quiet):
         residuals = residuals_of(model, image.to(held_out.device), settings)
         for candidate, score_map in _candidate_maps(residuals, normality, wanted):
             counts[candidate].add(score_map.cpu().numpy(), mask)

@@ -13,6 +13,8 @@ from ..run.groups import Network
 Skips = Literal["none", "two", "all"]
 
 STAGES = 5
+# Its narrowest features are one pixel.
+SMALLEST_PATCH = 2**STAGES
 
 # Decoder stages that see the encoder's features of the same size. Their inputs have 1/16, 1/8,
 # 1/4 and 1/2 of the image's resolution: skips shallower than 1/8 copy defects.

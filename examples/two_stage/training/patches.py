@@ -17,6 +17,7 @@ from ..run.errors import UserError
 from ..run.groups import Training
 from ..run.seeds import seeded
 from .losses import Stage
+from .model import SMALLEST_PATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,12 +178,14 @@ def clean_patches(images: Tensor, training: Training) -> list[Tensor]:
     """One random clean patch of each image, in batches: what BatchNorm is measured on."""
     one_each = dataclasses.replace(training, patches="random", crops_per_image=1, flips="none")
     places = draw_places(images, one_each, seeded(training.seed, 0, "clean", 0))
+    ends = [*range(training.batch_size, len(images), training.batch_size), len(images)]
+    if len(ends) > 1 and ends[-1] - ends[-2] == 1 and training.patch_size == SMALLEST_PATCH:
+        # One patch whose narrowest features are one pixel has no variance: it joins the others.
+        del ends[-2]
     return [
-        cut_patches(
-            images, places.rows(slice(first, first + training.batch_size)), training.patch_size
-        )
+        cut_patches(images, places.rows(slice(first, end)), training.patch_size)
         .float()
         .div(255)
         .contiguous(memory_format=torch.channels_last)
-        for first in range(0, len(images), training.batch_size)
+        for first, end in zip([0, *ends], ends, strict=False)
     ]

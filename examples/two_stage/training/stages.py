@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..defects.adga import DefectRanges
 from ..run.checkpoint import (
@@ -29,6 +28,8 @@ from ..run.checkpoint import (
 from ..run.errors import UserError, one_line
 from ..run.folder import parse_json, save_json, write_atomically
 from ..run.groups import Data, Defects, Network, Training
+from ..run.interrupt import Interrupted, postponed_signals
+from ..run.progress import progress
 from ..run.run import Run
 from ..run.settings import Settings, plain
 from .batch_norm import measure_batch_norm, share_batch_norm
@@ -38,6 +39,7 @@ from .model import Autoencoder, build_model, count_parameters
 from .patches import PatchStream, Share, clean_patches
 
 LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
+SECONDS_BETWEEN_LOSSES = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,11 @@ def new_model(run: Run) -> Autoencoder:
     model = build_model(run.settings.data.channels, run.settings.network).to(run.device)
     if run.processes.num_processes > 1:
         share_batch_norm(model)
-    run.print(f"{count_parameters(model):,} parameters, {run.settings.network.skips} skips")
+    count = run.processes.num_processes
+    run.print(
+        f"{count_parameters(model):,} parameters, {run.settings.network.skips} skips; "
+        f"{count} process{'es' if count > 1 else ''} on {run.device.type}"
+    )
     return model
 
 
@@ -87,6 +93,8 @@ def train_stage(number: int, stage: Stage, model: nn.Module, data: RunData, run:
             remove_checkpoints(run.folder)
         run.together()
     if run.is_main and number == len(stages):
+        # Stopped between the last weights and their removal above, they are still there.
+        remove_checkpoints(run.folder)
         logs = [run.folder / f"stage_{number}.csv" for number in range(1, len(stages) + 1)]
         _join_logs(logs, run.folder / "training_log.csv")
 
@@ -117,22 +125,12 @@ def _train(
 ) -> tuple[Tensor, float]:
     """Returns the log, steps x LOG_COLUMNS, and how many seconds the steps took."""
     settings, training, processes = run.settings, run.settings.training, run.processes
-    share = Share(processes.process_index, processes.num_processes)
-    patches = PatchStream(
-        data.train,
-        stage,
-        number,
-        training,
-        bank=data.bank,
-        ranges=DefectRanges.of(settings.defects),
-        foregrounds=data.foregrounds,
-        share=share,
-    )
+    patches = patches_of(number, stage, data, run)
     loss = StageLoss(stage, patches.steps_per_epoch).to(run.device)
     optimiser = torch.optim.Adam(model.parameters(), training.learning_rate)
     total = stage.epochs * patches.steps_per_epoch
-    progress = _continue_from_checkpoint(number, model, optimiser, total, run)
-    first, log, before = progress.steps, progress.log, progress.seconds
+    begun = _continue_from_checkpoint(number, model, optimiser, total, run)
+    first, log, before = begun.steps, begun.log, begun.seconds
     started = time.perf_counter()
     for _ in range(first % patches.steps_per_epoch):
         loss.schedule.step()
@@ -141,32 +139,70 @@ def _train(
     network = torch.compile(model) if training.compile else model
     network, optimiser = processes.prepare(network, optimiser)
     network.train()
-    bar = tqdm(total=total, initial=first, desc=f"stage {number}", disable=not run.is_main)
+    bar = progress(title=f"stage {number}", total=total, initial=first, quiet=not run.is_main)
     recent: list[Tensor] = []
-    for step in range(first, total):
-        epoch, step_of_epoch = divmod(step, patches.steps_per_epoch)
-        if step_of_epoch == 0:
-            loss.schedule.reset()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(training.learning_rate, step, total)
-        inputs, targets = patches.batch(step)
-        value = loss(network(inputs), targets)
-        optimiser.zero_grad()
-        processes.backward(value)
-        optimiser.step()
-        # Kept as a tensor: reading the value now would make a GPU wait for it at every step.
-        recent.append(torch.stack((value.detach().float(), loss.schedule.sigma.float())))
-        loss.schedule.step()
-        bar.update()
-        if (step + 1) % settings.stages.checkpoint_steps == 0 or step + 1 == total:
-            log = torch.cat((log, _log_rows(number, step + 1, patches, recent, processes)))
-            recent.clear()
-            bar.set_postfix(epoch=epoch + 1, loss=f"{log[-1, 3]:.4f}", sigma=f"{log[-1, 4]:.2f}")
-            if run.is_main:
-                seconds = before + time.perf_counter() - started
-                _save_progress(number, Progress(step + 1, log, seconds), model, optimiser, run)
-    bar.close()
+    read = 0.0
+    # Several processes would stop at different steps, and wait for each other for ever.
+    with bar, postponed_signals(processes.num_processes == 1) as signals:
+        for step in range(first, total):
+            epoch, step_of_epoch = divmod(step, patches.steps_per_epoch)
+            if step_of_epoch == 0:
+                loss.schedule.reset()
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(training.learning_rate, step, total)
+            inputs, targets = patches.batch(step)
+            value = loss(network(inputs), targets)
+            optimiser.zero_grad()
+            processes.backward(value)
+            optimiser.step()
+            # Kept as a tensor: to read the value at every step would make a GPU wait.
+            recent.append(torch.stack((value.detach().float(), loss.schedule.sigma.float())))
+            loss.schedule.step()
+            if run.is_main and time.perf_counter() - read > SECONDS_BETWEEN_LOSSES:
+                read = time.perf_counter()
+                now, sigma = recent[-1].tolist()
+                bar.set_postfix(
+                    epoch=epoch + 1, loss=f"{now:.4f}", sigma=f"{sigma:.2f}", refresh=False
+                )
+            bar.update()
+            done = step + 1
+            if done % settings.stages.checkpoint_steps == 0 or done == total or signals.came:
+                rows = _log_rows(number, done, patches, recent, processes)
+                log = torch.cat((log, rows))
+                recent.clear()
+                if run.is_main:
+                    _refuse_divergence(model, rows, training)
+                    seconds = before + time.perf_counter() - started
+                    _save_progress(number, Progress(done, log, seconds), model, optimiser, run)
+            if signals.came:
+                raise Interrupted(signals.came)
     return log, before + time.perf_counter() - started
+
+
+def patches_of(number: int, stage: Stage, data: RunData, run: Run) -> PatchStream:
+    """What this process trains on in one stage."""
+    return PatchStream(
+        data.train,
+        stage,
+        number,
+        run.settings.training,
+        bank=data.bank,
+        ranges=DefectRanges.of(run.settings.defects),
+        foregrounds=data.foregrounds,
+        share=Share(run.processes.process_index, run.processes.num_processes),
+    )
+
+
+def _refuse_divergence(model: nn.Module, rows: Tensor, training: Training) -> None:
+    """Before a checkpoint is written: from weights that are NaN no command could go on."""
+    weights = all(parameter.isfinite().all() for parameter in model.parameters())
+    # In half precision a step whose loss is none is left out; all of them are too many.
+    if not weights or not rows[:, 3].isfinite().any():
+        stage, _, step = (int(value) for value in rows[-1, :3])
+        raise UserError(
+            f"stage {stage} diverged: by step {step + 1} its loss or weights are NaN or infinite; "
+            f"start again with --overwrite and a --learning-rate below {training.learning_rate:g}"
+        )
 
 
 def _log_rows(
