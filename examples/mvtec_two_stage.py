@@ -18,7 +18,7 @@ from pathlib import Path
 from two_stage.commands import ablate, evaluate, export, predict, train, tune
 from two_stage.report.results import draw_artificial_defects, write_results
 from two_stage.run.cpu_memory import keep_freed_memory
-from two_stage.run.errors import UserError, one_line
+from two_stage.run.errors import UserError, shown
 from two_stage.run.run import leave_processes, open_run
 from two_stage.run.settings import Settings
 from two_stage.scoring.evaluation import score_test_images
@@ -87,8 +87,8 @@ def main(arguments: Sequence[str]) -> None:
     try:
         COMMANDS[command][0](rest)
     except UserError as error:
-        # What the user can put right needs no traceback; a file's name may have two lines.
-        sys.exit(f"error: {one_line(error)}")
+        # What the user can put right needs no traceback.
+        sys.exit(shown(error))
     leave_processes()
 
 

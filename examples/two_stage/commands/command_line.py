@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import tyro
 
-from ..pictures.category import parse_categories
 from ..pictures.demo import TEXTURES
-from ..run.errors import UserError
+from ..pictures.layouts import default_category, parse_categories
+from ..run.errors import FaultsError, UserError
 from ..run.settings import PRESETS, Settings
+from ..training.data import check_data
 
 Options = TypeVar("Options")
 
@@ -24,14 +25,20 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 
 def each_category(
-    options: type[Options], command: str, arguments: Sequence[str], *, folder: str
+    options: type[Options],
+    command: str,
+    arguments: Sequence[str],
+    *,
+    folder: str,
+    with_test: bool = True,
 ) -> Iterator[tuple[Options, Path]]:
     """The options of `ablate` or `tune` for one category after the other, with its folder.
 
-    Below ./runs, where the settings name none, it starts with the word `folder`.
+    The files of all categories are checked first, those of test sets if they are used. Below
+    ./runs, where the settings name none, a folder starts with the word `folder`.
     """
     read = parse(options, command, arguments, options(settings=preset_of(arguments)))
-    for settings in by_category(read.settings):
+    for settings in checked_categories(read.settings, with_test=with_test):
         default = Path(f"runs/{folder}-{settings.data.category}-{settings.preset}")
         yield dataclasses.replace(read, settings=settings), settings.running.run_folder or default
 
@@ -54,9 +61,31 @@ def preset_of(arguments: Sequence[str]) -> Settings:
     """The preset that the arguments name; without one, the demo, or `quick` on own data."""
     first_look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first_look.add_argument("--preset", choices=tuple(PRESETS))
-    first_look.add_argument("--data-root", "--data_root")
+    first_look.add_argument("--data-root", "--data_root", type=Path)
+    first_look.add_argument("--category")
     known, _ = first_look.parse_known_args(arguments)
-    return PRESETS[known.preset or ("demo" if known.data_root is None else "quick")]
+    preset = PRESETS[known.preset or ("demo" if known.data_root is None else "quick")]
+    if known.data_root is None or known.category is not None or {"-h", "--help"} & {*arguments}:
+        return preset
+    return preset.changed(category=default_category(known.data_root, preset.data.category))
+
+
+def checked_categories(settings: Settings, *, with_test: bool = True) -> list[Settings]:
+    """Settings for each category, after every file of all of them was checked.
+
+    Raises:
+        FaultsError: the faults of all categories.
+    """
+    faults: list[str] = []
+    checked = []
+    for one in by_category(settings):
+        try:
+            checked.append(check_data(one, with_test=with_test))
+        except UserError as error:
+            faults += error.faults
+    if faults:
+        raise FaultsError(faults)
+    return checked
 
 
 def by_category(settings: Settings) -> list[Settings]:
@@ -67,7 +96,7 @@ def by_category(settings: Settings) -> list[Settings]:
     elif data.category == "all":
         categories = list(TEXTURES)
     else:
-        categories = data.category.split(",")
+        categories = [name.strip().rstrip("/\\") for name in data.category.split(",")]
     for category in categories:
         if data.data_root is None and category not in TEXTURES:
             raise UserError(

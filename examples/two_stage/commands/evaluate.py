@@ -18,7 +18,7 @@ from ..run.settings import Settings
 from ..scoring.evaluation import score_test_images
 from ..scoring.selection import choose
 from ..scoring.trained_run import load_network
-from ..training.data import load_data
+from ..training.data import load_data_again
 from .command_line import parse
 
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
 
     trained = Run(settings, options.run, find_processes(settings.training))
     model = load_network(options.run, trained.device)
-    data = load_data(trained)
+    data = load_data_again(trained)
     run = dataclasses.replace(trained, folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = score_test_images(model, choose(model, data, settings), data, run)

@@ -10,12 +10,12 @@ from accelerate import PartialState
 from ..report.tables import category_table, format_scores
 from ..run.folder import load_metrics
 from ..run.settings import Settings
-from .command_line import by_category, read_settings
+from .command_line import checked_categories, read_settings
 
 
 def main(arguments: Sequence[str], train: Callable[[Settings], Path]) -> None:
     """`train` makes one run and returns its folder."""
-    folders = [train(settings) for settings in by_category(read_settings(arguments))]
+    folders = [train(settings) for settings in checked_categories(read_settings(arguments))]
     if PartialState().is_main_process:
         print_scores(folders)
 

@@ -50,7 +50,7 @@ class Tuning:
 
 
 def main(arguments: Sequence[str]) -> None:
-    for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune"):
+    for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune", with_test=False):
         print(tune(tuning, folder))
 
 

@@ -78,6 +78,7 @@ def sections_of(
             ["Each kind with all normal test pictures, for the headline score."],
             kind_tables(metrics, ["chosen"]),
         ),
+        _notes(metrics),
         _thresholds(metrics, folder),
         Section("Chosen on held-out normals", *_choice(metrics["chosen_on_held_out_normals"])),
         _reconstruction(metrics),
@@ -109,6 +110,13 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
             values = value if isinstance(value, list) else [value]
             words += [f"--{flag}", *map(str, values)]
     return shlex.join(words)
+
+
+def _notes(metrics: Mapping[str, Any]) -> Section:
+    """Runs of earlier versions have none."""
+    notes = [[note] for note in metrics.get("notes", ())]
+    text = "The files named here, all of them, are in data.json."
+    return Section("About the pictures", [text], [Table(("note",), notes)] if notes else [])
 
 
 def _about_paper(metrics: Mapping[str, Any]) -> list[str]:

@@ -42,13 +42,19 @@ class Data(Checked):
     """Images are resized to this many pixels a side."""
     channels: Literal[1, 3] = 3
     """Grey or RGB; every picture is converted."""
+    white: Annotated[int | None, between(1, 65535)] = None
+    """Value of white in grey files of more than 8 bits. None: of 10, 12, 14 or 16 bits, the fewest
+    that hold the brightest normal pixel."""
+    max_megapixels: Annotated[float, between(0.001, 10**5)] = 89.5
+    """Larger pictures are refused: a small file can claim a size that fills all memory."""
     validation_share: Annotated[float, inside(0, 1)] = 0.1
     """Share of the normal training images held out: the residual, its smoothing and the
     thresholds are chosen on them, never on test images."""
 
     def check(self) -> None:
-        # Results are written to folders that carry its name.
-        if self.category != Path(self.category).name:
+        # Results are written to folders that carry its name. Shells add a slash to a folder.
+        names = [name.strip() for name in self.category.split(",")]
+        if any(name.rstrip("/\\") != Path(name).name for name in names):
             raise UserError(
                 f"category must be the name of a folder below data_root, got {self.category!r}"
             )

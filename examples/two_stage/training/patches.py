@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..defects.adga import DefectRanges, add_defects, draw_defects
 from ..defects.sources import SourceBank
+from ..pictures.stored import as_floats
 from ..run.errors import UserError
 from ..run.groups import Training
 from ..run.seeds import seeded
@@ -93,7 +94,7 @@ class PatchStream:
         mine = self.share.of(self.batch_size)
         places = self._places.rows(whole).rows(mine)
 
-        targets = cut_patches(self.images, places, self.training.patch_size).float() / 255
+        targets = as_floats(cut_patches(self.images, places, self.training.patch_size))
         inputs = targets
         if self.stage.defect_probability > 0:
             defects = draw_defects(
@@ -178,11 +179,10 @@ def clean_patches(images: Tensor, training: Training) -> list[Tensor]:
     one_each = dataclasses.replace(training, patches="random", crops_per_image=1, flips="none")
     places = draw_places(images, one_each, seeded(training.seed, 0, "clean", 0))
     return [
-        cut_patches(
-            images, places.rows(slice(first, first + training.batch_size)), training.patch_size
-        )
-        .float()
-        .div(255)
-        .contiguous(memory_format=torch.channels_last)
+        as_floats(
+            cut_patches(
+                images, places.rows(slice(first, first + training.batch_size)), training.patch_size
+            )
+        ).contiguous(memory_format=torch.channels_last)
         for first in range(0, len(images), training.batch_size)
     ]

@@ -226,6 +226,10 @@ def _continue_from_checkpoint(
 
 def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
     _, facts = read_tensors(path)
+    # Weights of an earlier version do not know of the settings that came since.
+    if isinstance(known := facts.get("settings"), dict):
+        defaults = Settings().to_dict(Data, Network, Training, Defects)
+        facts = facts | {"settings": defaults | known}
     if facts != expected:
         raise UserError(
             f"{path} was trained with other settings than this run's; start again with --overwrite"
