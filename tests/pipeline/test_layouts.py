@@ -79,7 +79,7 @@ def test_visa_is_read_with_its_split_and_without(tmp_path: Path) -> None:
     assert [sample.name for sample in files.test] == ["good_0001", "defective_000"]
     assert parse_categories("all", tmp_path) == ["candle"]
     split.write_text("something,else\n1,2\n")
-    with pytest.raises(UserError, match=r"1cls\.csv is not VisA's split: it has no column 'image'"):
+    with pytest.raises(UserError, match=r"1cls\.csv is not VisA's split: .* column 'object'"):
         find_category(tmp_path, "candle")
 
 
@@ -126,7 +126,7 @@ def test_a_folder_whose_pictures_lie_deeper_says_where(tmp_path: Path) -> None:
 
 def test_a_slash_after_a_category_is_not_part_of_its_name(tmp_path: Path) -> None:
     save_all(tmp_path, *(f"{name}/normal/{n}.png" for name in ("nut", "bolt") for n in range(4)))
-    for text, names in (("nut/", ["nut"]), ("nut/, bolt/", ["nut", "bolt"]), ("nut\\", ["nut"])):
+    for text, names in (("nut/", ["nut"]), ("nut/, bolt/", ["nut", "bolt"])):
         arguments = ["--data-root", str(tmp_path), "--category", text, *TINY]
         checked = checked_categories(read_settings(arguments))
         assert [one.data.category for one in checked] == names
@@ -202,4 +202,4 @@ def test_large_pictures_are_read_once_they_are_allowed(
     with pytest.raises(UserError, match=r"0\.16 megapixels, more than 0\.1; .*megapixels 0\.2"):
         checked_categories(read_settings([*arguments, "--max-megapixels", "0.1"]))
     (settings,) = checked_categories(read_settings([*arguments, "--max-megapixels", "0.2"]))
-    assert settings.data.max_megapixels == 0.2
+    assert settings.running.max_megapixels == 0.2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from tiny_run import TINY
@@ -80,7 +81,7 @@ def test_what_is_said_of_deep_pictures(tmp_path: Path) -> None:
     save(tmp_path / "cup" / "normal", 3900)
     (said, dark) = notes(tmp_path)
     assert "4 pictures of more than 8 bits" in said
-    assert "white is 65535, the brightest normal pixel 3900" in said
+    assert "white is 65535, the brightest normal pixel of such is 3900" in said
     assert "6 % of white" in dark
     assert "--white, such as 4095" in dark
     (said,) = notes(tmp_path, 4095)
@@ -93,7 +94,7 @@ def test_mixed_depths_are_named_and_eight_bits_alone_are_not(tmp_path: Path) -> 
     save(tmp_path / "cup" / "normal", 255, np.uint8)
     assert notes(tmp_path) == []
     save(tmp_path / "cup" / "normal_test", 4000, count=2)
-    (_, mixed) = notes(tmp_path, 4095)
+    (_, mixed, _) = notes(tmp_path, 4095)
     assert "4 pictures of 8 bits beside 2 deeper ones" in mixed
     assert "normal/1_0.png" in mixed
 
@@ -110,9 +111,11 @@ def test_lost_bits_of_colour_are_named(tmp_path: Path) -> None:
     pixels = np.full((8, 8, 3), 40000, dtype=">u2")
     # Pillow writes no 16-bit colour: a binary PPM with white 65535 is as plain as a file can be.
     (folder / "a.ppm").write_bytes(b"P6 8 8 65535\n" + pixels.tobytes())
-    facts = find_category(tmp_path, "cup").notes
-    assert [note.files for note in facts] == [("normal/a.ppm",)]
-    assert "only the upper 8 bits" in str(facts[0])
+    tifffile.imwrite(folder / "b.tif", pixels.astype(np.uint16), photometric="rgb")
+    Image.new("RGB", (8, 8), "white").save(folder / "c.png")
+    (note,) = find_category(tmp_path, "cup").notes
+    assert note.files == ("normal/a.ppm", "normal/b.tif")
+    assert "only the upper 8 bits" in str(note)
 
 
 def test_the_line_for_white_is_followed(tmp_path: Path) -> None:

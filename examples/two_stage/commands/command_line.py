@@ -13,6 +13,7 @@ import tyro
 from ..pictures.demo import TEXTURES
 from ..pictures.layouts import default_category, parse_categories
 from ..run.errors import FaultsError, UserError
+from ..run.groups import category_names
 from ..run.settings import PRESETS, Settings
 from ..training.data import check_data
 
@@ -65,7 +66,9 @@ def preset_of(arguments: Sequence[str]) -> Settings:
     first_look.add_argument("--category")
     known, _ = first_look.parse_known_args(arguments)
     preset = PRESETS[known.preset or ("demo" if known.data_root is None else "quick")]
-    if known.data_root is None or known.category is not None or {"-h", "--help"} & {*arguments}:
+    if known.data_root is None or not known.data_root.is_dir() or known.category is not None:
+        return preset
+    if {"-h", "--help"} & {*arguments}:
         return preset
     return preset.changed(category=default_category(known.data_root, preset.data.category))
 
@@ -96,7 +99,7 @@ def by_category(settings: Settings) -> list[Settings]:
     elif data.category == "all":
         categories = list(TEXTURES)
     else:
-        categories = [name.strip().rstrip("/\\") for name in data.category.split(",")]
+        categories = category_names(data.category)
     for category in categories:
         if data.data_root is None and category not in TEXTURES:
             raise UserError(

@@ -134,7 +134,7 @@ def check_picture(path: Path) -> Facts:
 def _facts(path: Path, changed: int, length: int) -> Facts:
     """Kept for the process: all categories are checked before the first is trained."""
     with opened(path) as image:
-        cut = image.mode in {"RGB", "RGBA", "LA"} and ";16" in str(getattr(image, "tile", ""))
+        cut = _loses_bits(image)
         plain = to_plain_mode(ImageOps.exif_transpose(image), path)
         brightest = int(np.max(np.asarray(plain), initial=0))
         return Facts(plain.size, plain.mode == "I", brightest, cut)
@@ -149,6 +149,16 @@ def in_threads(
         # None: no bar where the output is a file.
         disable = None if len(items) >= MANY else True
         return list(tqdm(results, title, len(items), disable=disable, leave=False))
+
+
+def _loses_bits(image: Image.Image) -> bool:
+    """Whether a PNG, TIFF or PPM file, not decoded yet, has colours of more than 8 bits."""
+    if image.mode not in {"RGB", "RGBA", "LA"}:
+        return False
+    # Pillow's words for what it decodes: "RGB;16B", or of a PPM file "RGB" and the value of white.
+    words = str([tile[-1] for tile in getattr(image, "tile", [])])
+    whites = re.findall(r"\d+", words) if image.format == "PPM" else []
+    return ";16" in words or any(int(white) > 255 for white in whites)
 
 
 def read_picture(path: Path, white: int | None = None) -> Image.Image:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..run.errors import UserError
+from ..run.groups import category_names
 from .files import pictures_in
 
 
@@ -67,8 +68,7 @@ def categories_in(data_root: Path) -> list[str]:
 
 def parse_categories(text: str, data_root: Path) -> list[str]:
     """The categories meant by one name, several as "a,b,c", or "all"."""
-    # A shell completes the name of a folder with a slash.
-    names = [name.strip().rstrip("/\\") for name in text.split(",")]
+    names = category_names(text)
     if names == ["all"]:
         names = categories_in(data_root)
         if not names:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..run.groups import Running
-from ..run.settings import PRESETS, names_of
+from ..run.settings import PRESETS
 from . import paper
 from .tables import (
     Table,
@@ -101,7 +100,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     words = ["python", "examples/mvtec_two_stage.py", "train", "--preset", settings["preset"]]
     for name, value in settings.items():
         # Where the results go changes none of them.
-        if name in ("preset", *names_of(Running)) or preset.get(name) == value:
+        if name in ("preset", "run_folder", "overwrite") or preset.get(name) == value:
             continue
         flag = name.replace("_", "-")
         if name == "compile":

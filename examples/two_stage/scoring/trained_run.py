@@ -47,7 +47,7 @@ def load_trained_run(folder: Path, device: torch.device | str) -> TrainedRun:
         UserError: a file is missing, damaged or of another network.
     """
     settings = load_settings(folder)
-    allow_megapixels(settings.data.max_megapixels)
+    allow_megapixels(settings.running.max_megapixels)
     model = load_network(folder, device)
     path = folder / "scorer.safetensors"
     _check_finished(path)

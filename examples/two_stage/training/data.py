@@ -64,7 +64,7 @@ def check_data(settings: Settings, *, with_test: bool = True) -> Settings:
     if data.data_root is None:
         check_demo(settings)
         return settings
-    allow_megapixels(data.max_megapixels)
+    allow_megapixels(settings.running.max_megapixels)
     files = find_category(data.data_root, data.category, white=data.white, with_test=with_test)
     split_held_out(len(files.train), data, settings.training.seed)
     _other_pictures(settings.defects, data, data.data_root)
@@ -135,7 +135,7 @@ def load_run_data(
     data_root = data_root_of(data, folder)
     if data.data_root is None:
         write_demo_dataset(data_root, data.category, seed=seed)
-    allow_megapixels(data.max_megapixels)
+    allow_megapixels(settings.running.max_megapixels)
     files = find_category(data_root, data.category, white=data.white, with_test=with_test)
     if data.data_root is None:
         paths, record, notes = list(files.train), None, list(files.notes)

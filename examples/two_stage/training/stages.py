@@ -101,9 +101,13 @@ def adopt_stage(number: int, source: Path, run: Run) -> None:
 
 def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
     """Everything that the weights after `stages` depend on."""
+    values = settings.to_dict(Data, Network, Training, Defects)
+    if values["white"] is None:
+        # Weights of earlier versions do not know of it.
+        del values["white"]
     return {
         "stages": [plain(dataclasses.asdict(stage)) for stage in stages],
-        "settings": settings.to_dict(Data, Network, Training, Defects),
+        "settings": values,
     }
 
 
@@ -226,10 +230,6 @@ def _continue_from_checkpoint(
 
 def _load_finished_stage(model: nn.Module, path: Path, expected: dict[str, Any]) -> None:
     _, facts = read_tensors(path)
-    # Weights of an earlier version do not know of the settings that came since.
-    if isinstance(known := facts.get("settings"), dict):
-        defaults = Settings().to_dict(Data, Network, Training, Defects)
-        facts = facts | {"settings": defaults | known}
     if facts != expected:
         raise UserError(
             f"{path} was trained with other settings than this run's; start again with --overwrite"
