@@ -1,16 +1,25 @@
-"""AUPRO of one map by four ways to bring a large mask and a small map together."""
+"""AUPRO of one map by four ways to bring a large mask and a small map together.
+
+`PYTHONPATH=.:examples python tests/support/shrunk_masks.py DIR CATEGORY` compares two of them on the
+category's own pictures, with the scores that need no training.
+"""
 
 from __future__ import annotations
 
 import functools
+import sys
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from skimage.transform import resize
-from two_stage.pictures.masks import shrink
-from two_stage.scoring.metrics import aupro
+from two_stage.pictures.category import find_category
+from two_stage.pictures.files import load_image, load_images
+from two_stage.pictures.masks import read_mask, shrink
+from two_stage.scoring.baselines import input_only_maps, mean_image
+from two_stage.scoring.metrics import aupro, pixel_ap, pixel_auroc
 from two_stage.scoring.pixel_counts import PixelCounts, Regions
 
 Mask = NDArray[np.bool_]
@@ -84,3 +93,28 @@ def row(kind: str) -> str:
     counts = compare(kind).values()
     cells = [f"{100 * (aupro(count) or 0):.1f} ({count.regions})" for count in counts]
     return f"| {kind} | {' | '.join(cells)} |"
+
+
+def on_real_pictures(data_root: Path, category: str) -> None:
+    """Print how far the two scores without training move, from the middle pixel to the own one."""
+    files = find_category(data_root, category)
+    mean = mean_image(load_images(files.train, SMALL, 3))
+    counts: dict[tuple[str, str], PixelCounts] = {}
+    for sample in files.test:
+        mask = np.zeros((SMALL, SMALL), dtype=bool)
+        if sample.mask_path is not None:
+            mask = read_mask(sample.mask_path).defective
+        maps = input_only_maps(load_image(sample.image_path, SMALL, 3), mean, sigma=4)
+        for name, found in maps.items():
+            for way, seen in (
+                ("middle", nearest(mask, SMALL)),
+                ("own", Regions.of(mask, found.shape)),
+            ):
+                counts.setdefault((name, way), PixelCounts()).add(found, seen)
+    for (name, way), count in counts.items():
+        values = (pixel_auroc(count), pixel_ap(count), aupro(count))
+        print(name, way, *(f"{100 * value:.2f}" for value in values if value is not None))
+
+
+if __name__ == "__main__":
+    on_real_pictures(Path(sys.argv[1]), sys.argv[2])
