@@ -81,7 +81,7 @@ def test_what_is_said_of_deep_pictures(tmp_path: Path) -> None:
     save(tmp_path / "cup" / "normal", 3900)
     (said, dark) = notes(tmp_path)
     assert "4 pictures of more than 8 bits" in said
-    assert "white is 65535, the brightest normal pixel of such is 3900" in said
+    assert "white is 65535, and the brightest of the normal ones is 3900" in said
     assert "6 % of white" in dark
     assert "--white, such as 4095" in dark
     (said,) = notes(tmp_path, 4095)

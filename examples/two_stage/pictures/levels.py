@@ -36,8 +36,8 @@ def notes_on_levels(
     brightest = max((normal[path].brightest for path in deep if path in normal), default=0)
     notes = note(
         deep,
-        f"{{n}} of more than 8 bits ({{some}}): white is {limit}, the brightest normal pixel of "
-        f"such is {brightest or 'unknown'}; pass --white for another value of white",
+        f"{{n}} of more than 8 bits ({{some}}): white is {limit}, and the brightest of "
+        f"the normal ones is {brightest}; pass --white for another",
     )
     if deep:
         notes += note(

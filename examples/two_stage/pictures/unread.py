@@ -21,7 +21,7 @@ def notes_on_unread(where: Path, read: Collection[Path], folder: Path) -> list[N
     if not unread:
         return []
     names = tuple(path.relative_to(folder).as_posix() for path in unread)
-    text = f"{count(len(unread), 'file')} in {folder} not read: {_groups(unread, folder)}"
+    text = f"{count(len(unread), 'file')} of {folder.name} not read: {_groups(unread, folder)}"
     return [Note(text, names)]
 
 

@@ -1,7 +1,7 @@
 """AUPRO of one map by four ways to bring a large mask and a small map together.
 
-`PYTHONPATH=.:examples python tests/support/shrunk_masks.py DIR CATEGORY` compares two of them on the
-category's own pictures, with the scores that need no training.
+`PYTHONPATH=.:examples python tests/tools/shrunk_masks.py DIR CATEGORY` compares two of them on the
+pictures of a category, with the scores that need no training.
 """
 
 from __future__ import annotations
