@@ -62,6 +62,8 @@ def test_with_one_mask_the_others_are_named(
     assert all(0 <= value <= 1 for value in table["all"].values())
     assert table["by_defect"]["hole"]["aupro"] == table["all"]["aupro"]
     assert table["by_defect"]["stain"]["aupro"] is None
+    saved = json.loads((tmp_path / "out" / "data.json").read_text())
+    assert len(saved["notes"][0]["files"]) == 3
     printed = capsys.readouterr().out
     assert "note: 3 of 4 defective pictures have no mask and count only as pictures" in printed
     assert "note: the test set is not the one the run began with: 1 new" in printed

@@ -67,6 +67,8 @@ def main(arguments: Sequence[str]) -> None:
     evaluation = score_test_images(model, choose(model, data, settings), data, run)
     if run.is_main:
         save_settings(settings, folder)
+        if data.record is not None:
+            data.record.save(folder, data.notes)
     write_results(evaluation, run)
     run.print(format_scores(load_metrics(folder)))
     run.print(f"see {folder / 'report.html'}")
