@@ -96,9 +96,9 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except Exception as error:
         # What the user can put right needs one line; a fault of this code its traceback.
-        if (line := explain(error)) is None:
+        if (text := explain(error)) is None:
             raise
-        sys.exit(f"error: {line}")
+        sys.exit(text)
     leave_processes()
 
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from two_stage.pictures.category import NORMAL, find_category
 from two_stage.pictures.demo import CROP, TEXTURES, write_demo_dataset
-from two_stage.pictures.files import load_images, load_mask
+from two_stage.pictures.files import load_images
+from two_stage.pictures.masks import load_mask
 from two_stage.run.cpu_memory import keep_freed_memory
 from two_stage.scoring.metrics import pixel_metrics, reconstruction_quality
 from two_stage.scoring.pixel_counts import PixelCounts

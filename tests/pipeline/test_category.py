@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from two_stage.pictures.category import CategoryFiles, find_category
-from two_stage.pictures.files import load_mask
+from two_stage.pictures.masks import load_mask
 from two_stage.run.errors import UserError
 
 Edit = Callable[[Path], object]
@@ -158,17 +158,18 @@ TILE_FAULTS: dict[str, tuple[Edit, str]] = {
     "no training folder": (delete("tile/train"), r"there is no .*tile.train.good$"),
     "empty normal test folder": (empty("tile/test/good"), r"got none in .*tile.test.good$"),
     "empty kind of defect": (empty("tile/test/oil"), r"got none in .*tile.test.oil$"),
-    "normal test pictures alone": (
-        both(delete("tile/test/crack"), delete("tile/test/oil"), delete("tile/ground_truth")),
+    "nothing to test on": (
+        both(
+            delete("tile/test/crack"),
+            delete("tile/test/oil"),
+            delete("tile/ground_truth"),
+            delete("tile/test/good"),
+        ),
         r"expected defective pictures in .*tile.test, got none$",
     ),
-    "mask missing": (
-        delete("tile/ground_truth/crack/001_mask.png"),
-        r"test.crack.001\.jpg has no mask: expected .*ground_truth.crack.001_mask\.png$",
-    ),
-    "folder of masks missing": (
-        delete("tile/ground_truth/oil"),
-        r"test.oil.000\.png has no mask: expected .*ground_truth.oil.000_mask\.png$",
+    "mask renamed": (
+        rename("tile/ground_truth/crack/001_mask.png", "tile/ground_truth/crack/01_mask.png"),
+        r"crack.001\.jpg has no mask in .*ground_truth\n.*crack.01_mask\.png belongs to no defect",
     ),
     "two masks for one image": (
         add("tile/ground_truth/crack/001.bmp"),
@@ -176,15 +177,15 @@ TILE_FAULTS: dict[str, tuple[Edit, str]] = {
     ),
     "mask without image": (
         add("tile/ground_truth/oil/007_mask.png"),
-        r"the mask .*oil.007_mask\.png belongs to no defect image; rename or remove it$",
+        r"oil.007_mask\.png belongs to no defect image as its mask; rename or remove it$",
     ),
     "mask of no kind": (
         add("tile/ground_truth/rust/000_mask.png"),
-        r"the mask .*rust.000_mask\.png belongs to no defect image",
+        r"ground_truth.rust belongs to no defect image as its mask",
     ),
     "masks without defect images": (
         delete("tile/test"),
-        r"the mask .*crack.000_mask\.png belongs to no defect image; .* \(and 2 more\)$",
+        r"ground_truth.crack belongs to no defect image .*\n.*ground_truth.oil belongs to no",
     ),
     "mask of another size": (
         add("tile/ground_truth/oil/000_mask.png", WIDTH, HEIGHT),
@@ -209,17 +210,18 @@ TILE_FAULTS: dict[str, tuple[Edit, str]] = {
     ),
     "both layouts": (
         add("tile/normal/a.png"),
-        r"tile mixes two layouts: expected train/good, test and ground_truth \(MVTec AD\), or "
-        r"normal, defective and masks, not both$",
+        r"tile mixes layouts: expected train/good, test and ground_truth \(MVTec AD\), Data/Images "
+        r"and Data/Masks \(VisA\), or normal, defective and masks, only one of them$",
     ),
     "several": (
         both(
-            delete("tile/ground_truth/oil"),
+            add("tile/ground_truth/oil/007_mask.png"),
             truncate("tile/train/good/001.png"),
             add("tile/ground_truth/crack/000_mask.png", 5, 5),
             truncate("tile/ground_truth/crack/001_mask.png"),
         ),
-        r"oil.000\.png has no mask: .*000_mask\.png \(and 3 more\)$",
+        r"oil.007_mask\.png belongs .*\n.*good.001\.png is damaged.*\n.*crack.000_mask\.png is 5 "
+        r"x 5 pixels.*\n.*crack.001_mask\.png is damaged[^\n]*$",
     ),
 }
 BOLT_FAULTS: dict[str, tuple[Edit, str]] = {
@@ -230,21 +232,13 @@ BOLT_FAULTS: dict[str, tuple[Edit, str]] = {
              lambda root: (root / "bolt/defective").mkdir()),
         r"expected defective pictures in .*bolt.defective, got none$",
     ),
-    "normal test pictures alone": (
-        both(delete("bolt/defective"), delete("bolt/masks")),
-        r"expected defective pictures in .*bolt.defective, got none$",
-    ),
-    "no masks": (
-        delete("bolt/masks"),
-        r"defective.bent.0\.png has no mask: expected .*masks.bent.0_mask\.png \(and 2 more\)$",
-    ),
     "a mask for a picture of a kind": (
         rename("bolt/masks/bent/0_mask.png", "bolt/masks/2_mask.png"),
-        r"defective.bent.0\.png has no mask: .* \(and 1 more\)$",
+        r"defective.bent.0\.png has no mask in .*masks\n.*masks.2_mask\.png belongs to no [^\n]*$",
     ),
     "mask without image": (
         rename("bolt/defective/1.png", "bolt/defective/2.png"),
-        r"defective.2\.png has no mask: expected .*masks.2_mask\.png \(and 1 more\)$",
+        r"defective.2\.png has no mask in .*masks\n.*masks.1_mask\.png belongs to no [^\n]*$",
     ),
     "kind named like normal pictures": (
         rename("bolt/defective/bent", "bolt/defective/good"),
@@ -266,4 +260,4 @@ def test_a_fault_is_one_line_with_the_name(root: Path, category: str, fault: str
     edit(root)
     with pytest.raises(UserError, match=message) as caught:
         find_category(root, category)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).splitlines() == caught.value.faults

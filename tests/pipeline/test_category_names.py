@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from two_stage.pictures.category import categories_in, find_category, parse_categories
+from two_stage.pictures.category import find_category
+from two_stage.pictures.layouts import categories_in, parse_categories
 from two_stage.run.errors import UserError
 
 
@@ -61,7 +62,8 @@ def test_a_data_root_without_categories(tmp_path: Path) -> None:
 @pytest.mark.parametrize("category", ["tile", "nut"])
 def test_a_category_given_as_data_root(root: Path, category: str) -> None:
     message = (
-        rf"no category '{category}' in .*{category}, .* pass --data-root {re.escape(str(root))}$"
+        rf"no category '{category}' in .*{category}; .* pass --data-root {re.escape(str(root))} "
+        f"--category {category}$"
     )
     with pytest.raises(UserError, match=message):
         find_category(root / category, category)

@@ -199,13 +199,13 @@ def test_rows_are_kept_when_the_command_is_stopped(
 
     calls, lines = [], []
 
-    def stop_at_the_third(path: Path, size: int, channels: int) -> torch.Tensor:
+    def stop_at_the_third(path: Path, *how: int) -> torch.Tensor:
         calls.append(path)
         if len(calls) == 3:
             # Now: not even a stop that lets nothing be closed loses a row.
             lines.extend((tmp_path / "out" / "scores.csv.partial").read_text().splitlines())
             raise KeyboardInterrupt
-        return load_image(path, size, channels)
+        return load_image(path, *how)
 
     monkeypatch.setattr(module, "load_image", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from two_stage.pictures.category import find_category
-from two_stage.pictures.files import load_image, load_mask
+from two_stage.pictures.files import load_image
+from two_stage.pictures.masks import load_mask
 
 DATA_VARIABLE = "AW_SSIM_TEST_DATA"
 

@@ -88,6 +88,8 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
         trained = load_trained_run(folder, "cpu")
         first = first_of_each_kind(test_samples(settings.data, folder), 1)
         samples = [sample for sample in first if sample.defect != "good"]
+        if not samples:
+            return
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
         scales[arm] = colour_end(trained.scorer.pixel_threshold)
     # Without a test set there is no picture to show.

@@ -13,10 +13,12 @@ from typing import TypeVar
 import tyro
 from accelerate import PartialState
 
-from ..pictures.category import parse_categories
 from ..pictures.demo import TEXTURES
-from ..run.errors import UserError
+from ..pictures.layouts import default_category, parse_categories
+from ..run.errors import FaultsError, UserError
+from ..run.groups import category_names
 from ..run.settings import PRESETS, Settings
+from ..training.data import check_data
 
 Options = TypeVar("Options")
 
@@ -27,14 +29,20 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 
 def each_category(
-    options: type[Options], command: str, arguments: Sequence[str], *, folder: str
+    options: type[Options],
+    command: str,
+    arguments: Sequence[str],
+    *,
+    folder: str,
+    with_test: bool = True,
 ) -> Iterator[tuple[Options, Path]]:
     """The options of `ablate` or `tune` for one category after the other, with its folder.
 
-    Below ./runs, where the settings name none, it starts with the word `folder`.
+    The files of all categories are checked first, those of test sets if they are used. Below
+    ./runs, where the settings name none, a folder starts with the word `folder`.
     """
     read = parse(options, command, arguments, options(settings=preset_of(arguments)))
-    for settings in by_category(read.settings):
+    for settings in checked_categories(read.settings, with_test=with_test):
         default = Path(f"runs/{folder}-{settings.data.category}-{settings.preset}")
         yield dataclasses.replace(read, settings=settings), settings.running.run_folder or default
 
@@ -86,12 +94,36 @@ def say_how_long(
 def preset_of(arguments: Sequence[str]) -> Settings:
     """The preset that the arguments name; without one, the demo, or `quick` on own data."""
     first_look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    # What is wrong with either is left to the second look, which says what is allowed.
+    # What is wrong with these is left to the second look, which says what is allowed.
     first_look.add_argument("--preset", nargs="?")
-    first_look.add_argument("--data-root", "--data_root", nargs="?")
+    first_look.add_argument("--data-root", "--data_root", nargs="?", type=Path)
+    first_look.add_argument("--category", nargs="?")
     known, _ = first_look.parse_known_args(arguments)
     default = PRESETS["demo" if known.data_root is None else "quick"]
-    return PRESETS.get(known.preset, default)
+    preset = PRESETS.get(known.preset, default)
+    if known.data_root is None or not known.data_root.is_dir() or known.category is not None:
+        return preset
+    if {"-h", "--help"} & {*arguments}:
+        return preset
+    return preset.changed(category=default_category(known.data_root, preset.data.category))
+
+
+def checked_categories(settings: Settings, *, with_test: bool = True) -> list[Settings]:
+    """Settings for each category, after every file of all of them was checked.
+
+    Raises:
+        FaultsError: the faults of all categories.
+    """
+    faults: list[str] = []
+    checked = []
+    for one in by_category(settings):
+        try:
+            checked.append(check_data(one, with_test=with_test))
+        except UserError as error:
+            faults += error.faults
+    if faults:
+        raise FaultsError(faults)
+    return checked
 
 
 def by_category(settings: Settings) -> list[Settings]:
@@ -102,7 +134,7 @@ def by_category(settings: Settings) -> list[Settings]:
     elif data.category == "all":
         categories = list(TEXTURES)
     else:
-        categories = data.category.split(",")
+        categories = category_names(data.category)
     for category in categories:
         if data.data_root is None and category not in TEXTURES:
             raise UserError(

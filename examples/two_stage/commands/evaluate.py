@@ -20,7 +20,7 @@ from ..run.settings import Settings
 from ..scoring.evaluation import score_test_images
 from ..scoring.selection import choose
 from ..scoring.trained_run import load_network
-from ..training.data import load_data
+from ..training.data import load_data_again
 from .command_line import parse
 
 
@@ -63,12 +63,14 @@ def main(arguments: Sequence[str]) -> None:
 
     trained = Run(settings, options.run, find_processes(settings.training))
     model = load_network(options.run, trained.device)
-    data = load_data(trained)
+    data = load_data_again(trained)
     run = dataclasses.replace(trained, folder=folder)
     with held(folder) if run.is_main else contextlib.nullcontext():
         evaluation = score_test_images(model, choose(model, data, settings), data, run)
         if run.is_main:
             save_settings(settings, folder)
+            if data.record is not None:
+                data.record.save(folder, data.notes)
         write_results(evaluation, run)
     run.print(format_scores(load_metrics(folder)))
     run.print(f"see {folder / 'report.html'}")

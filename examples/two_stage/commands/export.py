@@ -135,7 +135,7 @@ def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
         files = normal_pictures(data_root, data.category)
         _, held_out = split_held_out(len(files), data, seed)
         chosen = [files[number] for number in held_out[:CHECKED_PICTURES].tolist()]
-        pictures = torch.stack([load_image(path, size, channels) for path in chosen])
+        pictures = torch.stack([load_image(path, size, channels, data.white) for path in chosen])
         origin = "held-out normal pictures"
     else:
         generator = torch.Generator().manual_seed(seed)
@@ -215,7 +215,8 @@ def _interface(data: Data) -> dict[str, Any]:
             "preprocessing": [
                 f"convert to {'RGB' if channels == 3 else 'grey'}",
                 f"resize to {size} x {size}, bilinear with antialiasing as Pillow's BILINEAR",
-                "divide by the value of white: 255 for 8 bits, 65535 for 16",
+                "divide by the value of white, no more than 1: 255 for 8 bits, "
+                f"{data.white or 65535} for more",
                 "order as batch, channels, rows, columns",
             ],
         },

@@ -180,8 +180,8 @@ def score_pictures(
     for path, name in zip(progress(paths, "scoring"), names, strict=True):
         row = {"file": path.relative_to(command.folder).as_posix(), "threshold": thresholds.image}
         try:
-            image = load_image(path, data.image_size, data.channels)
-            picture = picture_tensor(path)
+            image = load_image(path, data.image_size, data.channels, data.white)
+            picture = picture_tensor(path, data.white)
         except UserError as error:
             yield row | {"error": f"error: {error}"}
             continue
@@ -239,9 +239,9 @@ def png_names(paths: Sequence[Path]) -> list[Path]:
     return [path.with_name(path.name + ".png") for path in paths]
 
 
-def picture_tensor(path: Path) -> Tensor:
+def picture_tensor(path: Path, white: int | None = None) -> Tensor:
     """A picture as seen, C x H x W in [0, 1] at its own size."""
-    picture = read_picture(path)
+    picture = read_picture(path, white)
     scale = 1 if picture.mode == "F" else 255
     pixels = np.array(picture, dtype=np.float32).reshape(picture.height, picture.width, -1) / scale
     return torch.from_numpy(pixels).permute(2, 0, 1)

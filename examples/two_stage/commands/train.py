@@ -10,13 +10,13 @@ from accelerate import PartialState
 from ..report.tables import category_table, format_scores
 from ..run.folder import load_metrics, write_text
 from ..run.settings import Settings
-from .command_line import by_category, read_settings
+from .command_line import checked_categories, read_settings
 
 
 def main(arguments: Sequence[str], train: Callable[[Settings], Path]) -> None:
     """`train` makes one run and returns its folder."""
     folders: list[Path] = []
-    for settings in by_category(read_settings(arguments)):
+    for settings in checked_categories(read_settings(arguments)):
         folders.append(train(settings))
         if PartialState().is_main_process:
             print_scores(folders[-1])

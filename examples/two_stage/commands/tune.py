@@ -60,7 +60,7 @@ class Tuning:
 
 
 def main(arguments: Sequence[str]) -> None:
-    for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune"):
+    for tuning, folder in each_category(Tuning, "tune", arguments, folder="tune", with_test=False):
         say(f"the candidates for {tuning.settings.data.category} go to {folder}")
         say(tune(tuning, folder))
         say(f"see {folder / 'tuning.md'}, {folder / 'tuning.json'}")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..pictures.stored import as_floats, white_of
 from ..run.groups import Defects
 from .sources import SourceBank
 
@@ -191,13 +192,13 @@ def defect_pictures(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Up to `columns` whole images for a contact sheet: targets, defective copies and masks.
 
-    `images` are uint8 N x C x S x S, those of the bank's own group if it has one; `foregrounds`
+    `images` are N x C x S x S, those of the bank's own group if it has one; `foregrounds`
     N x S x S bool.
     """
     generator = torch.Generator().manual_seed(seed)
     index = torch.randperm(len(images), generator=generator)[:columns]
     on_device = index.to(images.device)
-    targets = images[on_device].float() / 255
+    targets = as_floats(images[on_device])
     defective, masks = add_defects(
         targets,
         bank,
@@ -267,7 +268,7 @@ def _inside(corners: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def _sample(images: Tensor, numbers: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Bilinear samples of uint8 images at rows y: n x H and columns x: n x W, in [0, 1]."""
+    """Bilinear samples of stored images at rows y: n x H and columns x: n x W, in [0, 1]."""
     channels, side = images.shape[1:3]
     y, x = y.clamp(0, side - 1), x.clamp(0, side - 1)
     top, left = (v.floor().long().clamp(max=side - 2) for v in (y, x))
@@ -281,7 +282,7 @@ def _sample(images: Tensor, numbers: Tensor, y: Tensor, x: Tensor) -> Tensor:
     right, down = (x - left)[:, None, None], (y - top)[:, None, :, None]
     upper = torch.lerp(tap(0).float(), tap(1).float(), right)
     lower = torch.lerp(tap(side).float(), tap(side + 1).float(), right)
-    return torch.lerp(upper, lower, down) / 255
+    return torch.lerp(upper, lower, down) / white_of(images)
 
 
 def _blur(layers: Tensor, sigma: Tensor, margin: int) -> Tensor:

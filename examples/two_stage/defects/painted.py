@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 from skimage.morphology import closing, disk
 
-from ..pictures.files import is_grey
+from ..pictures.stored import is_grey
 
 Picture = NDArray[np.float32]
 Area = NDArray[np.float32]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..pictures.files import is_grey
+from ..pictures.stored import STORED, is_grey, stored_as, white_of
 from ..run.groups import Source
 
 NOISE_IMAGES = 32
@@ -20,7 +20,7 @@ class SourceBank:
     """Images to cut defects from, in groups that are each as likely."""
 
     images: Tensor
-    """uint8 N x C x S x S, contiguous."""
+    """N x C x S x S, contiguous; uint8 or float32, see `two_stage.pictures.stored`."""
     groups: tuple[range, ...]
     own: int | None = None
     """Number of the group that holds the training images themselves, in their order."""
@@ -56,7 +56,8 @@ def build_source_bank(
     """Sources of several kinds in one tensor.
 
     Args:
-        images: the training images, uint8 N x C x S x S; the bank is on their device.
+        images: the training images, N x C x S x S; the bank is on their device and stored like
+            them, whatever the others are.
         other_categories: normal images of other categories, for the source "categories".
         textures: the user's own pictures, for the source "folder".
         generator: of the CPU, for the source "noise".
@@ -75,13 +76,13 @@ def build_source_bank(
                 f"{'below data_root' if kind == 'categories' else 'into texture_folder'} or "
                 f"leave it out of defect_sources {kinds}"
             )
-        if part.dtype != torch.uint8 or part.shape[1:] != images.shape[1:]:
+        if part.dtype not in STORED or part.shape[1:] != images.shape[1:]:
             raise ValueError(
-                f"expected uint8 images of shape {tuple(images.shape[1:])} for the defect source "
+                f"expected stored images of shape {tuple(images.shape[1:])} for the defect source "
                 f"{kind!r}, got {part.dtype} {tuple(part.shape[1:])}"
             )
-        parts.append(part.to(images.device))
-    grey = is_grey(images.cpu().numpy(), white=255)
+        parts.append(stored_as(part, images.dtype).to(images.device))
+    grey = is_grey(images.cpu().numpy(), white_of(images))
     if grey:
         parts = [_without_colour(part) for part in parts]
     ends = torch.tensor([len(part) for part in parts]).cumsum(0).tolist()
@@ -95,7 +96,9 @@ def build_source_bank(
 
 def _without_colour(images: Tensor) -> Tensor:
     """The mean of the channels in all of them; one image at a time, for the sake of memory."""
-    greys = [image.float().mean(0).round().to(torch.uint8).expand_as(image) for image in images]
+    greys = [image.float().mean(0).expand_as(image) for image in images]
+    if images.dtype == torch.uint8:
+        greys = [grey.round().to(torch.uint8) for grey in greys]
     return torch.stack(greys)
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..run.groups import Running
-from ..run.settings import PRESETS, names_of
+from ..run.settings import PRESETS
 from . import paper
 from .tables import (
     Table,
@@ -78,6 +77,7 @@ def sections_of(
             ["Each kind with all normal test pictures, for the headline score."],
             kind_tables(metrics, ["chosen"]),
         ),
+        _notes(metrics),
         _thresholds(metrics, folder),
         Section("Chosen on held-out normals", *_choice(metrics["chosen_on_held_out_normals"])),
         _reconstruction(metrics),
@@ -100,7 +100,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     words = ["python", "examples/mvtec_two_stage.py", "train", "--preset", settings["preset"]]
     for name, value in settings.items():
         # Where the results go changes none of them.
-        if name in ("preset", *names_of(Running)) or preset.get(name) == value:
+        if name in ("preset", "run_folder", "overwrite") or preset.get(name) == value:
             continue
         flag = name.replace("_", "-")
         if name == "compile":
@@ -109,6 +109,13 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
             values = value if isinstance(value, list) else [value]
             words += [f"--{flag}", *map(str, values)]
     return shlex.join(words)
+
+
+def _notes(metrics: Mapping[str, Any]) -> Section:
+    """Runs of earlier versions have none."""
+    notes = [[note] for note in metrics.get("notes", ())]
+    text = "The files named here, all of them, are in data.json."
+    return Section("About the pictures", [text], [Table(("note",), notes)] if notes else [])
 
 
 def _about_paper(metrics: Mapping[str, Any]) -> list[str]:

@@ -140,6 +140,7 @@ def format_scores(metrics: Mapping[str, Any]) -> str:
     for name, parts in metrics["scores"].items():
         cells = "".join(f"{percent(parts['all'][key]):>18}" for key in MEASURES)
         lines.append(f"{name:<{width}}{cells}")
+    lines += [f"note: {note}" for note in metrics.get("notes", ())]
     return "\n".join(lines)
 
 

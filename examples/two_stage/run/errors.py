@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 import torch
 
 # Windows has no quotas.
 EDQUOT = getattr(errno, "EDQUOT", errno.ENOSPC)
+# A console shows so many faults; who has more has one cause for most of them.
+MOST_FAULTS = 50
 
 
 class UserError(ValueError):
     """A fault of a file, a folder or a setting; the message is one line that names it."""
+
+    @property
+    def faults(self) -> list[str]:
+        """Each fault in one line: a file's name may have two."""
+        return [one_line(self)]
+
+
+class FaultsError(UserError):
+    """Several faults, each a line of the message."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self._faults = [" ".join(fault.split("\n")) for fault in faults]
+        super().__init__("\n".join(self._faults))
+
+    @property
+    def faults(self) -> list[str]:
+        return self._faults
+
+
+def shown(error: UserError) -> str:
+    """An error for the console, a line for each fault."""
+    lines = [f"error: {fault}" for fault in error.faults]
+    rest = len(lines) - MOST_FAULTS
+    return "\n".join(lines[:MOST_FAULTS] + [f"error: and {rest} more"] * (rest > 0))
 
 
 def one_line(error: BaseException) -> str:
@@ -35,9 +62,14 @@ OUT_OF_MEMORY = (
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for a fault of a file, a setting or the machine; None for a fault of the code."""
+    """For the console: a fault of files, settings or the machine; None for a fault of the code."""
     if isinstance(error, UserError):
-        return one_line(error)
+        return shown(error)
+    line = _line_of(error)
+    return None if line is None else f"error: {line}"
+
+
+def _line_of(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         parts = [error.strerror or type(error).__name__, *([" -> ".join(names)] if names else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,11 @@ Residual = Literal[
 ]  # fmt: skip
 
 
+def category_names(text: str) -> list[str]:
+    """The parts of a setting `category`; shells complete a folder's name with a slash."""
+    return [name.strip().rstrip("/" + os.sep) for name in text.split(",")]
+
+
 @dataclasses.dataclass(frozen=True)
 class Running(Checked):
     """Where a run lies and how it starts, and nothing that changes what it computes."""
@@ -27,6 +33,8 @@ class Running(Checked):
     numbered folder below ./runs that is free or holds a run of these very settings."""
     overwrite: bool = False
     """Delete what run_folder holds of an earlier run and start from the beginning."""
+    max_megapixels: Annotated[float, between(0.001, 10**5)] = 89.5
+    """Larger pictures are refused: a small file can claim a size that fills all memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +50,16 @@ class Data(Checked):
     """Images are resized to this many pixels a side."""
     channels: Literal[1, 3] = 3
     """Grey or RGB; every picture is converted."""
+    white: Annotated[int | None, between(1, 65535)] = None
+    """Value of white in grey files of more than 8 bits. None: of 10, 12, 14 or 16 bits, the fewest
+    that hold the brightest normal pixel."""
     validation_share: Annotated[float, inside(0, 1)] = 0.1
     """Share of the normal training images held out: the residual, its smoothing and the
     thresholds are chosen on them, never on test images."""
 
     def check(self) -> None:
         # Results are written to folders that carry its name.
-        if self.category != Path(self.category).name:
+        if any(name != Path(name).name for name in category_names(self.category)):
             raise UserError(
                 f"category must be the name of a folder below data_root, got {self.category!r}"
             )

@@ -15,8 +15,9 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ..pictures.category import Sample
-from ..pictures.files import load_image, load_mask
+from ..pictures.files import load_image
 from ..pictures.foreground import estimate_foreground
+from ..pictures.masks import read_mask, shrink
 from ..run.progress import progress
 from ..run.run import Run
 from ..run.settings import Settings
@@ -25,6 +26,7 @@ from ..training.model import count_multiply_adds, count_parameters
 from ..training.stages import training_seconds
 from .baselines import input_only_maps, mean_image
 from .metrics import Map, Scores, reconstruction_quality
+from .pixel_counts import Regions
 from .residuals import BASE_RESIDUALS
 from .scorer import Normality, Scorer, reconstruct_and_compare
 from .selection import Choice
@@ -37,6 +39,9 @@ class Result:
     sample: Sample
     image: Tensor
     mask: Tensor
+    """As large as the image, for drawing."""
+    regions: Regions
+    """The mask at its own resolution, for counting."""
     reconstruction: Tensor
     maps: dict[str, Map]
 
@@ -111,9 +116,9 @@ def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -
         foreground = None
         if settings.defects_on_foreground():
             foreground = estimate_foreground(result.image).numpy()
-        kind, mask = result.sample.defect, result.mask.numpy()
+        kind = result.sample.defect
         for name, score_map in result.maps.items():
-            findings.scores.add(name, kind, score_map, mask, foreground)
+            findings.scores.add(name, kind, score_map, result.regions, foreground)
         if kind == "good":
             pair = (result.image.numpy(), result.reconstruction.numpy())
             findings.quality.append(reconstruction_quality(*pair))
@@ -136,6 +141,7 @@ def _about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
             "validation": len(data.held_out),
             "test": dict(Counter(sample.defect for sample in data.test)),
         },
+        "notes": [str(note) for note in data.notes],
         "model": {
             "parameters": count_parameters(model),
             "multiply_adds_per_patch": count_multiply_adds(
@@ -194,8 +200,12 @@ def score_samples(
         ]
     device = next(model.parameters()).device
     for sample in samples:
-        image = load_image(sample.image_path, settings.data.image_size, settings.data.channels)
-        mask = load_mask(sample.mask_path, settings.data.image_size)
+        data = settings.data
+        image = load_image(sample.image_path, data.image_size, data.channels, data.white)
+        size = (data.image_size, data.image_size)
+        mask = np.zeros(size, dtype=bool)
+        if sample.mask_path is not None:
+            mask = read_mask(sample.mask_path).defective
         reconstruction, residuals = reconstruct_and_compare(model, image.to(device), settings)
         maps = {"chosen": scorer(residuals), "plain l1": residuals["l1"]}
         maps |= {part.residual: part(residuals) for part in parts}
@@ -205,7 +215,8 @@ def score_samples(
             arrays |= {
                 f"input only: {name.replace('_', ' ')}": value for name, value in baselines.items()
             }
-        yield Result(sample, image, mask, reconstruction.cpu(), arrays)
+        small, regions = torch.from_numpy(shrink(mask, data.image_size)), Regions.of(mask, size)
+        yield Result(sample, image, small, regions, reconstruction.cpu(), arrays)
 
 
 def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:

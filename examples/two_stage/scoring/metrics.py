@@ -15,7 +15,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from .pixel_counts import Counts, Floats, Map, Mask, PixelCounts, value_of
+from .pixel_counts import Counts, Floats, Map, Mask, PixelCounts, Regions, value_of
 
 Metrics = dict[str, float | None]
 
@@ -116,7 +116,12 @@ class Scores:
         self.has_foreground: bool | None = None
 
     def add(
-        self, name: str, defect: str, score_map: Map, mask: Mask, foreground: Mask | None = None
+        self,
+        name: str,
+        defect: str,
+        score_map: Map,
+        mask: Mask | Regions,
+        foreground: Mask | None = None,
     ) -> None:
         """Count one image under one score; the image's own score is its map's largest value.
 
@@ -127,18 +132,19 @@ class Scores:
             name: of the score.
             defect: the image's kind of defect, "good" for a normal one.
             score_map: H x W, larger where a defect is likelier.
-            mask: its defective pixels.
+            mask: its defective pixels, at the map's size or as the map sees a larger mask.
             foreground: the pixels of the product, for figures without the background; given for
                 every image or for none.
         """
         self._expect_foreground(foreground is not None)
         key = (name, defect)
         self.image_scores.setdefault(key, []).append(float(score_map.max()))
-        known = np.full_like(mask, defect == "good" or mask.any())
-        self.pixels.setdefault(key, PixelCounts()).add(score_map, mask, where=known)
+        found = mask if isinstance(mask, Regions) else Regions.of(mask, mask.shape)
+        known = np.full(score_map.shape, defect == "good" or len(found.place) > 0)
+        self.pixels.setdefault(key, PixelCounts()).add(score_map, found, where=known)
         if foreground is not None:
             counts = self.foreground.setdefault(key, PixelCounts())
-            counts.add(score_map, mask, where=foreground & known)
+            counts.add(score_map, found, where=foreground & known)
 
     def merge(self, other: Scores) -> None:
         """Add what another process counted on other images."""

@@ -10,15 +10,60 @@ from scipy import ndimage
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+# Pixels; where a mask is larger than its map, parts of them.
+Counts = Floats
 
 BINS = 2**16
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 def _counts() -> Counts:
-    return np.zeros(BINS, dtype=np.int64)
+    return np.zeros(BINS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Regions:
+    """The defects of one image in the pixels of its map, at the resolution of its own mask.
+
+    A pixel of the map may hold parts of several defects and of what is normal. So no defect grows,
+    breaks or vanishes, however much smaller the map is.
+    """
+
+    normal: Floats
+    """Of each pixel of the map the share that is not defective, H x W."""
+    place: NDArray[np.intp]
+    """Numbers of pixels of the map that hold a part of a defect, row by row; n of them."""
+    region: NDArray[np.intp]
+    """Number of that defect, from 0."""
+    share: Floats
+    """Of that pixel."""
+
+    @classmethod
+    def of(cls, mask: Mask, shape: tuple[int, ...]) -> Regions:
+        """The mask's 8-connected components, as a map of `shape` sees them."""
+        # Where the map is larger, its pixels are those of the mask, repeated.
+        for axis, (length, size) in enumerate(zip(mask.shape, shape, strict=True)):
+            if length < size:
+                nearest = ((np.arange(size) + 0.5) * length / size).astype(np.intp)
+                mask = mask.take(nearest, axis)
+        rows, columns = (
+            ((np.arange(length) + 0.5) * size / length).astype(np.intp)
+            for length, size in zip(mask.shape, shape, strict=True)
+        )
+        pixels = np.outer(np.bincount(rows), np.bincount(columns))
+        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        row, column = np.nonzero(mask)
+        place = rows[row] * shape[1] + columns[column]
+        keys, parts = np.unique(place * (count + 1) + labels[row, column] - 1, return_counts=True)
+        defective = np.bincount(place, minlength=pixels.size).reshape(shape)
+        place = keys // (count + 1)
+        return cls(
+            normal=(pixels - defective) / pixels,
+            place=place,
+            region=keys % (count + 1),
+            share=parts / pixels.ravel()[place],
+        )
 
 
 @dataclasses.dataclass
@@ -31,28 +76,28 @@ class PixelCounts:
     region: Floats = dataclasses.field(default_factory=lambda: np.zeros(BINS))
     regions: int = 0
 
-    def add(self, score_map: Map, mask: Mask, *, where: Mask | None = None) -> None:
+    def add(self, score_map: Map, mask: Mask | Regions, *, where: Mask | None = None) -> None:
         """Count one image, or only its pixels `where` true.
 
         Regions are the mask's 8-connected components; of one that is partly left out the
         remaining pixels weigh 1 together.
         """
-        counted = np.ones_like(mask) if where is None else where
-        for name, array in (("mask", mask), ("where", counted)):
+        found = mask if isinstance(mask, Regions) else Regions.of(mask, mask.shape)
+        counted = np.ones(score_map.shape, dtype=bool) if where is None else where
+        for name, array in (("mask", found.normal), ("where", counted)):
             if array.shape != score_map.shape:
                 raise ValueError(
                     f"expected a {name} of the map's shape {score_map.shape}, got {array.shape}"
                 )
         bins = bin_of(score_map)
-        self.normal += np.bincount(bins[counted & ~mask], minlength=BINS)
-        defective = counted & mask
-        if not defective.any():
-            return
-        labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-        sizes = np.bincount(labels[defective])
-        weights = 1 / sizes[labels[defective]]
-        self.defective += np.bincount(bins[defective], minlength=BINS)
-        self.region += np.bincount(bins[defective], weights=weights, minlength=BINS)
+        self.normal += np.bincount(bins[counted], found.normal[counted], minlength=BINS)
+        kept = counted.ravel()[found.place]
+        scores, region, share = (
+            a[kept] for a in (bins.ravel()[found.place], found.region, found.share)
+        )
+        sizes = np.bincount(region, share)
+        self.defective += np.bincount(scores, share, minlength=BINS)
+        self.region += np.bincount(scores, share / sizes[region], minlength=BINS)
         self.regions += np.count_nonzero(sizes)
 
     def __add__(self, other: PixelCounts) -> PixelCounts:

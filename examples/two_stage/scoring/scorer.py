@@ -17,6 +17,7 @@ from safetensors.torch import save
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from ..pictures.stored import as_floats
 from ..run.checks import brief, fits
 from ..run.folder import write_atomically
 from ..run.groups import Residual
@@ -162,7 +163,7 @@ def image_score(score_map: Tensor) -> float:
 
 @torch.inference_mode()
 def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> Normality:
-    """Mean and spread of each residual over normal *training* images, N x C x S x S uint8.
+    """Mean and spread of each residual over normal *training* images, N x C x S x S as stored.
 
     Both are taken over the images and over a neighbourhood of each place: an object's outline is
     always harder to reconstruct than its inside, a texture is the same everywhere.
@@ -171,7 +172,7 @@ def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> N
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
     for image in images:
-        for part, residual in residuals_of(model, image.float() / 255, settings).items():
+        for part, residual in residuals_of(model, as_floats(image), settings).items():
             sums[part] = sums.get(part, 0) + residual / len(images)
             squares[part] = squares.get(part, 0) + residual.square() / len(images)
     sigma = NEIGHBOURHOOD * images.shape[-1]

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from ..defects.painted import KINDS, paint_validation_defect
+from ..pictures.stored import as_floats
 from ..run.groups import Scoring
 from ..run.progress import progress
 from ..run.settings import Settings
@@ -97,7 +98,7 @@ def choose_scorer(
     shifted or wiped away, and pixel figures then favour residuals that are large there anyhow.
 
     Args:
-        held_out: normal images the model was not trained on, N x C x S x S uint8.
+        held_out: normal images the model was not trained on, N x C x S x S as stored.
         foregrounds: N x S x S bool, where defects may be painted; None for anywhere.
         random: draws the defects.
         quiet: without bars.
@@ -114,7 +115,7 @@ def choose_scorer(
     painted = {candidate: {kind: [] for kind in KINDS} for candidate in counts}
     nothing = np.zeros(tuple(held_out.shape[-2:]), dtype=bool)
     for image in progress(held_out, "held-out images", quiet=quiet):
-        residuals = residuals_of(model, image.float() / 255, settings)
+        residuals = residuals_of(model, as_floats(image), settings)
         for candidate, score_map in _candidate_maps(residuals, normality, wanted):
             counts[candidate].add(score_map.cpu().numpy(), nothing)
             clean[candidate].append(image_score(score_map))
@@ -183,7 +184,7 @@ def _paint(
     """Kind, painted image C x S x S float on the CPU, and mask; every image with every kind."""
     for _ in range(math.ceil(PAINTINGS / len(images))):
         for number, image in enumerate(images):
-            pixels = (image.float() / 255).cpu().numpy()
+            pixels = as_floats(image).cpu().numpy()
             foreground = None if foregrounds is None else foregrounds[number].cpu().numpy()
             for kind in KINDS:
                 painted, mask = paint_validation_defect(pixels, kind, random, foreground)

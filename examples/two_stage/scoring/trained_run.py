@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..pictures.files import allow_megapixels
 from ..run.checkpoint import load_weights, read_weights
 from ..run.errors import UserError, one_line
 from ..run.folder import load_settings
@@ -46,6 +47,7 @@ def load_trained_run(folder: Path, device: torch.device | str) -> TrainedRun:
         UserError: a file is missing, damaged or of another network.
     """
     settings = load_settings(folder)
+    allow_megapixels(settings.running.max_megapixels)
     model = load_network(folder, device)
     path = folder / "scorer.safetensors"
     _check_finished(path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..defects.adga import DefectRanges, add_defects, draw_defects
 from ..defects.sources import SourceBank
+from ..pictures.stored import as_floats
 from ..run.errors import UserError
 from ..run.groups import Training
 from ..run.seeds import seeded
@@ -94,7 +95,7 @@ class PatchStream:
         mine = self.share.of(self.batch_size)
         places = self._places.rows(whole).rows(mine)
 
-        targets = cut_patches(self.images, places, self.training.patch_size).float() / 255
+        targets = as_floats(cut_patches(self.images, places, self.training.patch_size))
         inputs = targets
         if self.stage.defect_probability > 0:
             defects = draw_defects(
@@ -183,9 +184,8 @@ def clean_patches(images: Tensor, training: Training) -> list[Tensor]:
         # One patch whose narrowest features are one pixel has no variance: it joins the others.
         del ends[-2]
     return [
-        cut_patches(images, places.rows(slice(first, end)), training.patch_size)
-        .float()
-        .div(255)
-        .contiguous(memory_format=torch.channels_last)
+        as_floats(
+            cut_patches(images, places.rows(slice(first, end)), training.patch_size)
+        ).contiguous(memory_format=torch.channels_last)
         for first, end in zip([0, *ends], ends, strict=False)
     ]

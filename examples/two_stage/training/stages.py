@@ -109,9 +109,13 @@ def adopt_stage(number: int, source: Path, run: Run) -> None:
 
 def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
     """Everything that the weights after `stages` depend on."""
+    values = settings.to_dict(Data, Network, Training, Defects)
+    if values["white"] is None:
+        # Weights of earlier versions do not know of it.
+        del values["white"]
     return {
         "stages": [plain(dataclasses.asdict(stage)) for stage in stages],
-        "settings": settings.to_dict(Data, Network, Training, Defects),
+        "settings": values,
     }
 
 
