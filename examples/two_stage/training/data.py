@@ -71,7 +71,8 @@ def load_run_data(
     files, defects, seed = settings.data, settings.defects, settings.training.seed
     data_root = data_root_of(files, folder)
     if files.data_root is None:
-        write_demo_dataset(data_root, files.category, seed=seed)
+        _, apart = split_held_out(NORMALS, files, seed)
+        write_demo_dataset(data_root, files.category, seed=seed, held_out=apart.tolist())
     test = test_samples(files, folder) if with_test else ()
     paths = normal_pictures(data_root, files.category)
     train, held_out = split_held_out(len(paths), files, seed)
