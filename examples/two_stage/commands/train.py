@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from ..report.tables import category_table, format_scores
+from ..report.tables import category_table, format_summary
 from ..run.folder import load_metrics
 from ..run.settings import Settings
 from .command_line import by_category, read_settings
@@ -24,8 +24,7 @@ def print_scores(folders: Sequence[Path]) -> None:
     """The figures of each run, and with several categories a table over all of them."""
     runs = [load_metrics(folder) for folder in folders]
     for folder, metrics in zip(folders, runs, strict=True):
-        if metrics["scores"]:
-            print(f"\n{metrics['category']}\n{format_scores(metrics)}")
+        print(f"\n{format_summary(metrics)}")
         print(f"see {folder / 'report.html'}")
     if len(runs) > 1:
         print(f"\n{category_table(runs)}")

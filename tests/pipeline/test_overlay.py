@@ -1,0 +1,99 @@
+"""Outlines: which regions have one, and whether it can be seen on any surface."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from two_stage.report.overlay import DARK, FOUND, SMALLEST_REGION, TRUE, found_regions, overlay
+
+# What WCAG 2 asks of graphics against what lies beside them.
+ENOUGH_CONTRAST = 3
+SURFACES = {
+    "black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "wood": (160, 110, 60),
+    "leather": (101, 55, 30), "yellow": (240, 200, 20), "orange": (255, 165, 0),
+    "sky": (120, 200, 255), "brick": (150, 70, 50), "grass": (70, 120, 40),
+}  # fmt: skip
+
+
+def luminance(colour: tuple[int, ...]) -> float:
+    """Relative, of sRGB, as WCAG 2 defines it."""
+    channels = np.array(colour) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    dark, bright = sorted((luminance(one), luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("bright", [FOUND, TRUE])
+def test_one_of_the_two_tones_stands_out_on_every_colour(bright: tuple[int, int, int]) -> None:
+    grid = itertools.product(range(0, 256, 15), repeat=3)
+    for colour in (*SURFACES.values(), *grid):
+        assert max(contrast(bright, colour), contrast(DARK, colour)) > ENOUGH_CONTRAST, colour
+
+
+def result(score_map: np.ndarray, colour: tuple[int, ...] = (128, 128, 128)) -> SimpleNamespace:
+    picture = torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, *score_map.shape)
+    no_mask = torch.zeros(score_map.shape, dtype=torch.bool)
+    return SimpleNamespace(image=picture, mask=no_mask, maps={"chosen": score_map})
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_line_is_seen_where_it_is_drawn(surface: str) -> None:
+    score_map = np.zeros((400, 400), dtype=np.float32)
+    score_map[100:200, 150:300] = 2
+    colour = SURFACES[surface]
+    drawn = overlay(result(score_map, colour), 1.0)
+    # Across the upper edge, from outside to inside.
+    column = [tuple(int(value) for value in pixel) for pixel in drawn[90:110, 200]]
+    seen = [pixel for pixel in column if contrast(pixel, colour) > ENOUGH_CONTRAST]
+    assert len(seen) >= 2
+    assert column[0] == column[-1] == colour
+    assert tuple(drawn[150, 200]) == colour
+
+
+def test_a_good_picture_has_no_found_regions_and_keeps_its_true_ones() -> None:
+    score_map = np.zeros((64, 64), dtype=np.float32)
+    score_map[10:20, 10:20] = 2
+    case = result(score_map)
+    case.mask[30:40, 30:40] = True
+    good = overlay(case, 1.0, called_defective=False)
+    assert not (good == FOUND).all(2).any()
+    assert (good == TRUE).all(2).any()
+    assert (overlay(case, 1.0) == FOUND).all(2).any()
+
+
+def test_specks_are_left_out_but_for_the_one_that_decided() -> None:
+    score_map = np.zeros((200, 200), dtype=np.float32)
+    score_map[50, 50] = score_map[150, 20] = 2
+    score_map[100:105, 100:105] = 1.5
+    assert 1 < SMALLEST_REGION * score_map.size < 25
+    found = found_regions(score_map, 1.0)
+    assert found[100:105, 100:105].all()
+    # Of several largest values the first is marked.
+    assert found.sum() == 25 + 1
+    score_map[150, 20] = 9
+    assert found_regions(score_map, 1.0)[150, 20]
+    assert not found_regions(score_map, 1.0)[50, 50]
+
+
+def test_regions_that_touch_at_a_corner_are_one() -> None:
+    score_map = np.zeros((200, 200), dtype=np.float32)
+    for step in range(30):
+        score_map[20 + step, 20 + step] = 2
+    score_map[150:160, 150:160] = 3
+    assert found_regions(score_map, 1.0).sum() == 30 + 100
+
+
+def test_a_picture_called_defective_by_a_lower_threshold_has_its_worst_place_marked() -> None:
+    score_map = np.zeros((100, 100), dtype=np.float32)
+    score_map[40, 60] = 0.5
+    drawn = overlay(result(score_map), 1.0)
+    assert np.argwhere((drawn == FOUND).all(2)).tolist() == [[40, 60]]
+    assert (drawn[39, 60] == DARK).all()
