@@ -129,11 +129,12 @@ def test_thresholds_say_what_they_rest_on_and_what_they_give(run: Path) -> None:
     tables = {table[0][0].strip(): table for table in tables_in((run / "report.md").read_text())}
     pixel, image = ([cell.strip() for cell in row] for row in tables["threshold for a"][2:])
     assert pixel[1:] == ["1.357", "the 0.995 quantile of the pixels of 27 held-out normal pictures"]
-    assert image[1:] == ["2.468", "the largest score of 27 held-out normal pictures"]
+    assert image[1] == "2.468"
+    assert image[2].startswith("the largest score of 27 held-out normal pictures, and a margin")
     defective, normal = tables["test pictures that are"][2:]
     assert [cell.strip() for cell in defective] == ["defective", "106", "35"]
     assert [cell.strip() for cell in normal] == ["normal", "17", "9"]
-    assert "about 3.6 % are to be expected" in (run / "report.md").read_text()
+    assert "up to about 3.6 % are to be expected" in (run / "report.md").read_text()
 
 
 def test_misses_and_false_alarms_are_named_worst_first(tmp_path: Path) -> None:

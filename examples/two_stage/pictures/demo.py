@@ -37,7 +37,7 @@ TRAIN_COLUMNS = ((0, 176), (336, 512))
 # Rows. A threshold from crops that look like the training's would be too low for the middle strip,
 # so held-out crops come from an end of it, where no test crop is.
 ALL_ROWS = (0, 512)
-HELD_OUT_ROWS, TEST_ROWS = (0, 224), (224, 512)
+TEST_ROWS, HELD_OUT_ROWS = (0, 288), (288, 512)
 
 
 def write_demo_dataset(

@@ -29,7 +29,7 @@ def thresholds_section(metrics: Mapping[str, Any], folder: Path) -> Section:
     texts = ["What lies above is called defective."]
     if "expected_false_alarms" in thresholds:
         texts.append(
-            "Of new good pictures like those held out, about "
+            "Of new good pictures like those held out, up to about "
             f"{percent(thresholds['expected_false_alarms'])} % are to be expected above the "
             "threshold for pictures."
         )

@@ -93,9 +93,9 @@ def _of_the_threshold(metrics: Metrics) -> str | None:
         return None
     origin = origin_of_image_threshold(thresholds["quantile"], thresholds["held_out"])
     return (
-        f"The threshold for pictures is {origin}: about {100 * expected:.0f} % of good pictures "
-        f"will be called defective, not {100 * asked:.2g} %. Train with more normal pictures or a "
-        "larger --validation-share, or give predict a --threshold that suits pictures of your own."
+        f"The threshold for pictures is {origin}: up to about {100 * expected:.0f} % of good "
+        f"pictures will be called defective, not {100 * asked:.2g} %. Train with more normal "
+        "pictures or a larger --validation-share, or give predict a --threshold of your own."
     )
 
 

@@ -143,7 +143,9 @@ def choose_scorer(
             {part: normality.stds[part] for part in parts},
         ),
         pixel_threshold=pixel_thresholds[best],
-        image_threshold=image_threshold(clean[best], share),
+        image_threshold=image_threshold(
+            clean[best], [score for scores in painted[best].values() for score in scores], share
+        ),
         held_out=len(held_out),
     )
     return scorer, table

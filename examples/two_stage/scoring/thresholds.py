@@ -7,20 +7,34 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from .pixel_counts import PixelCounts, bin_of
 
 
-def image_threshold(scores: Sequence[float], share: float) -> float:
-    """The smallest score with at least a share of the others below it: of few, the largest."""
-    return float(np.quantile(scores, share, method="higher"))
+def image_threshold(clean: Sequence[float], painted: Sequence[float], share: float) -> float:
+    """Above so large a share of the scores of held-out normal images; of few, above all of them.
+
+    The largest of few scores is too low: see `expected_false_alarms`. It is raised half of the way
+    to the median score of painted defects, but no further than where the next normal score would
+    lie with the probability `share` if they were normally distributed. Where painted defects score
+    no higher than normal images it stays: there a margin would cost as much as it gains.
+    """
+    largest = float(np.quantile(clean, share, method="higher"))
+    count = len(clean)
+    if count < 2 or _rank(count, share) < count:
+        return largest
+    factor = stats.t.ppf(share, count - 1) * math.sqrt(1 + 1 / count)
+    tail = float(np.mean(clean) + factor * np.std(clean, ddof=1))
+    midway = (largest + float(np.median(painted))) / 2
+    return max(largest, min(tail, midway))
 
 
 def expected_false_alarms(count: int, share: float) -> float:
-    """The share of new normal pictures to expect above `image_threshold` of `count` scores.
+    """The share of new normal pictures to expect above the threshold, were there no margin.
 
-    A new picture is as likely to take each place among the others, so of the largest of n scores
-    it is 1 / (n + 1), whatever their distribution.
+    A new picture is as likely to take each place among `count` others, so of the largest it is
+    1 / (count + 1), whatever their distribution.
     """
     return (count + 1 - _rank(count, share)) / (count + 1)
 
@@ -30,7 +44,10 @@ def origin_of_image_threshold(share: float, count: int | None) -> str:
     if count is None:
         return f"the {share:g} quantile of the scores of held-out normal pictures"
     if _rank(count, share) == count:
-        return f"the largest score of {count} held-out normal pictures"
+        return (
+            f"the largest score of {count} held-out normal pictures, and a margin where painted "
+            "defects leave room for one"
+        )
     return f"the {share:g} quantile of the scores of {count} held-out normal pictures"
 
 
