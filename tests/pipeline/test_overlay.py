@@ -91,9 +91,16 @@ def test_regions_that_touch_at_a_corner_are_one() -> None:
     assert found_regions(score_map, 1.0).sum() == 30 + 100
 
 
-def test_a_picture_called_defective_by_a_lower_threshold_has_its_worst_place_marked() -> None:
+def test_where_no_pixel_is_above_the_threshold_nothing_is_outlined() -> None:
     score_map = np.zeros((100, 100), dtype=np.float32)
     score_map[40, 60] = 0.5
-    drawn = overlay(result(score_map), 1.0)
+    assert not found_regions(score_map, 0.5).any()
+    assert (overlay(result(score_map), 1.0) == 128).all()
+
+
+def test_a_single_pixel_is_a_bright_dot_in_a_dark_ring() -> None:
+    score_map = np.zeros((100, 100), dtype=np.float32)
+    score_map[40, 60] = 0.5
+    drawn = overlay(result(score_map), 0.1)
     assert np.argwhere((drawn == FOUND).all(2)).tolist() == [[40, 60]]
     assert (drawn[39, 60] == DARK).all()

@@ -18,11 +18,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .overlay import overlay, pixels_of
+from .overlay import FOUND, TRUE, overlay, pixels_of
 
 # Perceptually uniform, and it grows in lightness, so it survives colour blindness and grey print.
 COLOUR_MAP = "inferno"
@@ -78,11 +80,19 @@ def save_panels(
     _colour_bar(figure, chosen, bars[3])
     bars[3].axvline(threshold, color="white", linewidth=2)
     bars[3].set_xlabel(f"white line: threshold {threshold:.3g}", fontsize=8)
-    bars[4].text(
-        0.5,
-        1,
-        f"defective above {image_threshold:.3g}\norange: found\nblue: true defect",
-        **_CENTRED,
+    lines = [
+        Line2D(
+            [], [], color=np.array(colour) / 255, path_effects=[withStroke(linewidth=4)], label=name
+        )
+        for colour, name in ((FOUND, "found"), (TRUE, "true defect"))
+    ]
+    bars[4].legend(
+        handles=lines,
+        title=f"defective above {image_threshold:.3g}",
+        loc="upper center",
+        frameon=False,
+        fontsize=8,
+        title_fontsize=8,
     )
     figure.savefig(path, dpi=110)
 
@@ -135,9 +145,6 @@ def save_result_files(
         ("reconstruction", pixels_of(result.reconstruction)),
     ):
         Image.fromarray(pixels).save(folder / f"{name}_{kind}.png")
-
-
-_CENTRED: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8}
 
 
 def _grid(

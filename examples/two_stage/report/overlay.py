@@ -43,12 +43,11 @@ def overlay(result: Any, threshold: float, *, called_defective: bool = True) -> 
 
 
 def found_regions(score_map: NDArray[np.float32], threshold: float) -> Mask:
-    """Regions above the threshold that are not specks, and always the one of the largest value.
+    """Regions above the threshold that are not specks, and of any size the one that scores highest.
 
-    That value is the picture's score, and decided what it is called.
+    Its largest value is the picture's score, and decided what it is called.
     """
-    above = (score_map > threshold) | (score_map == score_map.max())
-    regions, _ = ndimage.label(above, structure=np.ones((3, 3)))
+    regions, _ = ndimage.label(score_map > threshold, structure=np.ones((3, 3)))
     sizes = np.bincount(regions.ravel())
     large = sizes >= SMALLEST_REGION * score_map.size
     large[regions[np.unravel_index(score_map.argmax(), score_map.shape)]] = True
