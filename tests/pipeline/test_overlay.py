@@ -45,6 +45,17 @@ def result(score_map: np.ndarray, colour: tuple[int, ...] = (128, 128, 128)) -> 
 
 
 @pytest.mark.parametrize("surface", SURFACES)
+def test_the_true_outline_is_seen_inside_a_found_region_too(surface: str) -> None:
+    score_map = np.zeros((200, 200), dtype=np.float32)
+    score_map[20:180, 20:180] = 2
+    case = result(score_map, SURFACES[surface])
+    case.mask[80:120, 80:120] = True
+    pixels = [tuple(int(value) for value in pixel) for pixel in overlay(case, 1.0)[70:82, 100]]
+    assert TRUE in pixels
+    assert any(contrast(pixel, SURFACES[surface]) > ENOUGH_CONTRAST for pixel in pixels)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
 def test_a_line_is_seen_where_it_is_drawn(surface: str) -> None:
     score_map = np.zeros((400, 400), dtype=np.float32)
     score_map[100:200, 150:300] = 2

@@ -223,6 +223,7 @@ def test_an_ablation_shares_stages_and_compares_its_arms(
     ablate.main(arguments, two_stages)
     assert "no training: constant reconstruction" in capsys.readouterr().out
     table = (folder / "ablation.md").read_text()
+    assert re.search(r"^The rows of arms.png:\n\n1. hole", table, flags=re.MULTILINE)
     # These bricks are not the paper's hazelnuts.
     assert "no LPIPS" in table
     assert "98.89" not in table

@@ -10,6 +10,7 @@ from two_stage.report import paper
 from two_stage.report.tables import (
     MEASURES,
     SCORES,
+    ablation_notes,
     ablation_table,
     category_table,
     format_scores,
@@ -50,6 +51,16 @@ def test_ablation_names_the_paper_beside_its_own_category_alone(category: str) -
     assert ("paper" in ablation_table([run])) == (category == "hazelnut")
     run["images"]["train"] -= 1
     assert "paper" not in ablation_table([run])
+
+
+def test_the_rows_of_the_arms_picture_and_doubts_stand_below_the_table() -> None:
+    runs = [run_of("two-stage", seed, 0.9) for seed in (0, 1)]
+    assert ablation_notes(runs, []) == ""
+    runs[1]["doubts"] = ["It learned *nothing*."]
+    assert ablation_notes(runs, ["crack_木材", "hole_1"]) == (
+        "\nThe rows of arms.png:\n\n1. crack\\_木材\n2. hole\\_1\n"
+        "\nBefore you trust two-stage, seed 1:\n\n- It learned \\*nothing\\*.\n"
+    )
 
 
 def test_ablation_shows_a_dash_where_a_seed_lacks_the_figure() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..report.figures import save_arm_panels
-from ..report.tables import ablation_table
+from ..report.tables import ablation_notes, ablation_table
 from ..run.arms import ARMS
 from ..run.folder import load_metrics, save_json, write_atomically
 from ..run.groups import ArmName
@@ -49,12 +49,12 @@ def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
     for number, settings in enumerate(runs):
         train(settings, same_first_stage(settings, runs[:number]))
     metrics = [load_metrics(settings.running.run_folder) for settings in runs]
-    table = ablation_table(metrics)
-    write_atomically(folder / "ablation.md", table.encode())
-    save_json({"runs": metrics}, folder / "ablation.json")
     first_seed = [run for run in runs if run.training.seed == ablation.seeds[0]]
-    save_panels_of_arms(first_seed, folder / "arms.png")
-    return table
+    shown = save_panels_of_arms(first_seed, folder / "arms.png")
+    text = ablation_table(metrics) + ablation_notes(metrics, shown)
+    write_atomically(folder / "ablation.md", text.encode())
+    save_json({"runs": metrics}, folder / "ablation.json")
+    return text
 
 
 def same_first_stage(settings: Settings, earlier: Sequence[Settings]) -> Path | None:
@@ -66,8 +66,11 @@ def same_first_stage(settings: Settings, earlier: Sequence[Settings]) -> Path | 
     return None
 
 
-def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
-    """The first picture of each kind of defect as every arm sees it, like the paper's Figure 7."""
+def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> list[str]:
+    """The first picture of each kind of defect as every arm sees it, like the paper's Figure 7.
+
+    Returns the pictures' names in the order of its rows.
+    """
     results, scales = {}, {}
     for settings in runs:
         arm, folder = settings.stages.arm, settings.running.run_folder
@@ -77,3 +80,4 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
         scales[arm] = 2 * trained.scorer.pixel_threshold
     save_arm_panels(results, path, scales)
+    return [sample.name for sample in samples]

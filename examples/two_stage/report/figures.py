@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .overlay import FOUND, TRUE, overlay, pixels_of
+from .overlay import DARK, FOUND, TRUE, overlay, pixels_of
 
 # Perceptually uniform, and it grows in lightness, so it survives colour blindness and grey print.
 COLOUR_MAP = "inferno"
@@ -80,10 +80,9 @@ def save_panels(
     _colour_bar(figure, chosen, bars[3])
     bars[3].axvline(threshold, color="white", linewidth=2)
     bars[3].set_xlabel(f"white line: threshold {threshold:.3g}", fontsize=8)
+    dark = [withStroke(linewidth=3.5, foreground=np.array(DARK) / 255)]
     lines = [
-        Line2D(
-            [], [], color=np.array(colour) / 255, path_effects=[withStroke(linewidth=4)], label=name
-        )
+        Line2D([], [], color=np.array(colour) / 255, linewidth=1.5, path_effects=dark, label=name)
         for colour, name in ((FOUND, "found"), (TRUE, "true defect"))
     ]
     bars[4].legend(

@@ -36,7 +36,7 @@ def overlay(result: Any, threshold: float, *, called_defective: bool = True) -> 
     around = ndimage.binary_dilation(true, iterations=width)
     # Inside one and outside the other, so that neither hides where they agree.
     pixels[ndimage.binary_dilation(found, iterations=width) & ~found] = DARK
-    pixels[ndimage.binary_dilation(around, iterations=width) & ~around & ~found] = DARK
+    pixels[ndimage.binary_dilation(around, iterations=width) & ~around] = DARK
     pixels[around & ~true] = TRUE
     pixels[found & ~ndimage.binary_erosion(found, iterations=width)] = FOUND
     return pixels

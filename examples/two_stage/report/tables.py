@@ -112,6 +112,18 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
     return _markdown(Table(header, rows))
 
 
+def ablation_notes(runs: Sequence[Mapping[str, Any]], pictures: Sequence[str]) -> str:
+    """Markdown below the table: the rows of arms.png by number, and what is doubtful of runs."""
+    lines = [f"{number}. {escape_markdown(name)}" for number, name in enumerate(pictures, start=1)]
+    blocks = ["The rows of arms.png:\n\n" + "\n".join(lines)] if lines else []
+    for run in runs:
+        doubts = [f"- {escape_markdown(text)}" for text in run.get("doubts", ())]
+        if doubts:
+            head = f"Before you trust {run['arm']}, seed {run['seed']}:"
+            blocks.append("\n".join([head, "", *doubts]))
+    return "".join(f"\n{block}\n" for block in blocks)
+
+
 def category_table(runs: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: ours, the paper's figure and the difference for each category, percent."""
     if len({(run["arm"], run["preset"]) for run in runs}) != 1:
