@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from two_stage.report.overlay import DARK, FOUND, SMALLEST_REGION, TRUE, found_regions, overlay
+from two_stage.report.overlay import DARK, FOUND, TRUE, found_regions, overlay
 
 # What WCAG 2 asks of graphics against what lies beside them.
 ENOUGH_CONTRAST = 3
@@ -80,26 +80,33 @@ def test_a_good_picture_has_no_found_regions_and_keeps_its_true_ones() -> None:
     assert (overlay(case, 1.0) == FOUND).all(2).any()
 
 
-def test_specks_are_left_out_but_for_the_one_that_decided() -> None:
+def test_regions_that_would_not_call_the_picture_defective_are_left_out() -> None:
     score_map = np.zeros((200, 200), dtype=np.float32)
-    score_map[50, 50] = score_map[150, 20] = 2
-    score_map[100:105, 100:105] = 1.5
-    assert 1 < SMALLEST_REGION * score_map.size < 25
-    found = found_regions(score_map, 1.0)
-    assert found[100:105, 100:105].all()
-    # Of several largest values the first is marked.
-    assert found.sum() == 25 + 1
-    score_map[150, 20] = 9
-    assert found_regions(score_map, 1.0)[150, 20]
-    assert not found_regions(score_map, 1.0)[50, 50]
+    score_map[100:130, 100:130] = 1.5
+    score_map[50:60, 50:60], score_map[55, 55] = 1.2, 2.5
+    score_map[150, 20] = 3
+    # One value above the picture's threshold has its whole region outlined.
+    found = found_regions(score_map, 1.0, 2.0)
+    assert found[50:60, 50:60].all()
+    assert found[150, 20]
+    assert found.sum() == 100 + 1
+    assert found_regions(score_map, 1.0).sum() == 900 + 100 + 1
+
+
+def test_the_highest_region_is_kept_where_resizing_took_it_below_the_threshold() -> None:
+    score_map = np.zeros((60, 60), dtype=np.float32)
+    score_map[10:20, 10:20], score_map[40:50, 40:50] = 1.99, 1.5
+    found = found_regions(score_map, 1.0, 2.0)
+    assert found[10:20, 10:20].all()
+    assert found.sum() == 100
 
 
 def test_regions_that_touch_at_a_corner_are_one() -> None:
     score_map = np.zeros((200, 200), dtype=np.float32)
     for step in range(30):
-        score_map[20 + step, 20 + step] = 2
-    score_map[150:160, 150:160] = 3
-    assert found_regions(score_map, 1.0).sum() == 30 + 100
+        score_map[20 + step, 20 + step] = 1.5
+    score_map[49, 49] = 3
+    assert found_regions(score_map, 1.0, 2.0).sum() == 30
 
 
 def test_where_no_pixel_is_above_the_threshold_nothing_is_outlined() -> None:

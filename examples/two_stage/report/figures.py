@@ -71,7 +71,7 @@ def save_panels(
         plain = _show_map(row[2], result.maps["plain l1"], scales["plain l1"])
         chosen = _show_map(row[3], result.maps["chosen"], scales["chosen"])
         called_defective = result.score > image_threshold
-        _show(row[4], overlay(result, threshold, called_defective=called_defective))
+        _show(row[4], _overlay(result, threshold, image_threshold))
         verdict = "defective" if called_defective else "good"
         above = [row[4].get_title()] if row[4].get_title() else []
         row[4].set_title("\n".join([*above, f"{result.score:.3g}: called {verdict}"]), fontsize=9)
@@ -136,14 +136,16 @@ def save_result_files(
         folder / f"{name}_heat_map.png", chosen, cmap=COLOUR_MAP, vmin=0, vmax=scales["chosen"]
     )
     for kind, pixels in (
-        (
-            "overlay",
-            overlay(result, threshold, called_defective=result.score > image_threshold),
-        ),
+        ("overlay", _overlay(result, threshold, image_threshold)),
         ("predicted_mask", np.where(chosen > threshold, np.uint8(255), np.uint8(0))),
         ("reconstruction", pixels_of(result.reconstruction)),
     ):
         Image.fromarray(pixels).save(folder / f"{name}_{kind}.png")
+
+
+def _overlay(result: Any, threshold: float, image_threshold: float) -> NDArray[np.uint8]:
+    called = result.score > image_threshold
+    return overlay(result, threshold, image_threshold=image_threshold, called_defective=called)
 
 
 def _grid(

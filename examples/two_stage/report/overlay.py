@@ -15,23 +15,28 @@ Mask = NDArray[np.bool_]
 
 # Each line is bright inside of a dark one: whatever lies beneath, one of the two stands out.
 FOUND, TRUE, DARK = (255, 176, 0), (110, 210, 255), (0, 0, 0)
-# Smaller regions, as shares of the picture, are the pixels above the threshold that every normal
-# picture has some of.
-SMALLEST_REGION = 1 / 2000
 
 
-def overlay(result: Any, threshold: float, *, called_defective: bool = True) -> Pixels:
+def overlay(
+    result: Any,
+    threshold: float,
+    *,
+    image_threshold: float = -np.inf,
+    called_defective: bool = True,
+) -> Pixels:
     """Orange around what was found in a picture that was called defective, blue around the truth.
 
     Args:
         result: what to draw; its `image`, `mask` and the map "chosen" are used.
         threshold: of the map's pixels.
+        image_threshold: of regions, as of the picture: see `found_regions`.
         called_defective: the verdict on the picture; of a good one nothing is outlined as found.
     """
     pixels = pixels_of(result.image).copy()
-    found, true = found_regions(result.maps["chosen"], threshold), result.mask.cpu().numpy()
+    found = found_regions(result.maps["chosen"], threshold, image_threshold)
     if not called_defective:
         found = np.zeros_like(found)
+    true = result.mask.cpu().numpy()
     width = max(1, round(min(found.shape) / 170))
     around = ndimage.binary_dilation(true, iterations=width)
     # Inside one and outside the other, so that neither hides where they agree.
@@ -42,19 +47,22 @@ def overlay(result: Any, threshold: float, *, called_defective: bool = True) -> 
     return pixels
 
 
-def found_regions(score_map: NDArray[np.float32], threshold: float) -> Mask:
-    """Regions above the threshold that are not specks, and of any size the one that scores highest.
+def found_regions(
+    score_map: NDArray[np.float32], threshold: float, image_threshold: float = -np.inf
+) -> Mask:
+    """Regions above the threshold for pixels that alone would have the picture called defective.
 
-    Its largest value is the picture's score, and decided what it is called.
+    Other pixels above it are those of which every normal picture has some. The region with the
+    largest value is kept in any case: a resized map can lie a little below the picture's score.
     """
-    regions, _ = ndimage.label(score_map > threshold, structure=np.ones((3, 3)))
-    sizes = np.bincount(regions.ravel())
-    large = sizes >= SMALLEST_REGION * score_map.size
-    large[regions[np.unravel_index(score_map.argmax(), score_map.shape)]] = True
+    above = score_map > threshold
+    regions, count = ndimage.label(above, structure=np.ones((3, 3)))
+    highest = ndimage.maximum(score_map, regions, np.arange(1, count + 1))
     # Number 0 is what lies outside.
-    large[0] = False
-    kept: Mask = large[regions]
-    return kept
+    kept = np.zeros(count + 1, dtype=bool)
+    kept[1:] = (highest > image_threshold) | (highest == np.max(highest, initial=-np.inf))
+    found: Mask = kept[regions]
+    return found
 
 
 def pixels_of(image: Tensor) -> Pixels:

@@ -26,7 +26,8 @@ ABOUT_COLOURS = (
     "All maps of a run share one colour scale, from 0 to the value at the end of the colour "
     "bar, which comes from normal pictures and not from the picture shown; no picture is "
     "stretched by itself. Orange outlines what was found in a picture that was called defective: "
-    "regions above the threshold for pixels, but for specks. Blue outlines the true defect."
+    "regions above the threshold for pixels that reach the one for pictures. Blue outlines the "
+    "true defect."
 )
 ABOUT_SCORES = (
     "Percent; 50 is chance for an AUROC. Pixel figures pool the pixels of all test "
