@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from two_stage.scoring.baselines import CONSTANT
 
 from benchmarks.measure.harness import load, save
 
 METRICS = ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")
-SCORES = ("chosen", "plain l1", "input only: gradient", "input only: distance to mean")
+SCORES = (
+    *("chosen", "plain l1", "input only: gradient", "input only: distance to mean"),
+    CONSTANT,
+)
 # Settings in which runs of one arm in one table may differ.
 RECIPE = (
     *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
@@ -71,6 +75,8 @@ def _row(file: Path) -> dict[str, Any]:
                 if measured["scores"][score].get(part)
             }
             for score in SCORES
+            # The oldest runs were not set beside a constant reconstruction.
+            if score in measured["scores"]
         },
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from two_stage.report.paper import TABLE_1
 from two_stage.report.tables import MEASURES
 from two_stage.run import arms as plans
+from two_stage.scoring.baselines import CONSTANT
 
 from benchmarks.measure.detection import METRICS, RECIPE, Row
 from benchmarks.pages.markdown import percent, spread, table
@@ -17,8 +18,10 @@ SCORES = {
     "chosen": "chosen on held-out normal images",
     "input only: gradient": "no training: the input's gradient",
     "input only: distance to mean": "no training: distance to the mean training image",
+    CONSTANT: "no training: constant reconstruction, scored as chosen",
 }
-UNTRAINED = list(SCORES)[2:]
+# Of every run; only later ones have the constant reconstruction too.
+UNTRAINED = list(SCORES)[2:4]
 METRIC_COLUMNS = [("all", metric, MEASURES[metric]) for metric in METRICS]
 ONE_STAGE = ("ssim+l1", "lpips+ssim", "aw-ssim")
 ARMS = {name: arm.title for name, arm in plans.ARMS.items()}
@@ -50,6 +53,12 @@ def of(rows: Sequence[Row], category: str, preset: str = "quick") -> list[Row]:
     return [row for row in rows if (row["category"], row["preset"]) == (category, preset)]
 
 
+def untrained_of(rows: Sequence[Row]) -> list[str]:
+    """The scores that need no training and that every one of the runs has."""
+    found = [*UNTRAINED, CONSTANT]
+    return [score for score in found if all(score in row["scores"] for row in rows)]
+
+
 def devices(rows: Sequence[Row]) -> str:
     names = " or ".join(sorted({row["device"] for row in rows}))
     return re.sub(r"\b1 threads", "1 thread", names.replace(" threads or cpu, ", " or "))
@@ -71,7 +80,11 @@ def _one_run(row: Row) -> str:
     """One line for each score."""
     residual, smoothing = row["chosen"]
     columns = [*METRIC_COLUMNS, *_other_columns(row)]
-    lines = ([name, *_cells([row], score, columns)] for score, name in SCORES.items())
+    lines = (
+        [name, *_cells([row], score, columns)]
+        for score, name in SCORES.items()
+        if score in row["scores"]
+    )
     return (
         f"{_heading([row])}Seed {row['seed']}; {residual}, smoothed by {smoothing:g} pixels, was "
         f"chosen.{_paper(row)}\n\n{table(['', *(title for *_, title in columns)], lines)}"
@@ -88,7 +101,8 @@ def _arms(rows: Sequence[Row]) -> str:
     def arms_table(title: str, cell: Callable[[Sequence[Row]], str], columns: list[Column]) -> str:
         lines = [[n, cell(runs), *_cells(runs, "chosen", columns)] for n, runs in arms.items()]
         if columns:
-            lines += [[SCORES[s], "-", *_cells(untrained, s, columns)] for s in UNTRAINED]
+            scores = untrained_of(untrained)
+            lines += [[SCORES[s], "-", *_cells(untrained, s, columns)] for s in scores]
         return table(["", title, *(title for *_, title in columns)], lines)
 
     seeds = arms_table(

@@ -12,11 +12,11 @@ from benchmarks.pages.contestants import AW_SSIM, SSIM, Json, is_ours, shape_nam
 from benchmarks.pages.detection_page import (
     ARMS,
     ONE_STAGE,
-    UNTRAINED,
     by_name,
     devices,
     of,
     spread_of,
+    untrained_of,
     values_of,
 )
 from benchmarks.pages.markdown import digits, error, percent, table
@@ -107,6 +107,6 @@ def _line(arms: Mapping[str, Sequence[Row]]) -> list[str]:
         spread_of(ours, "chosen", "all", "pixel_auroc"),
         *(percent(mean(ours, metric=name)) for name in ("aupro", "pixel_ap", "image_auroc")),
         percent(max(one_stage)) if one_stage else "-",
-        percent(max(mean(ours, score) for score in UNTRAINED)),
+        percent(max(mean(ours, score) for score in untrained_of(ours))),
         f"{TABLE_1[row['category']]:.2f}" if row["preset"] == "paper" else "-",
     ]

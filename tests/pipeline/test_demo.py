@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 from two_stage.pictures.category import find_category
-from two_stage.pictures.demo import CROP, PAINTERS, TEXTURES, write_demo_dataset
+from two_stage.pictures.demo import CROP, PAINTERS, TEST_COLUMNS, TEXTURES, write_demo_dataset
 from two_stage.run.errors import UserError
+from two_stage.run.settings import Settings
+from two_stage.training.data import load_run_data
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -19,13 +22,13 @@ def read(path: Path) -> NDArray[np.uint8]:
         return np.array(image)
 
 
-def columns_of(crop: NDArray[np.uint8], texture: NDArray[np.uint8]) -> tuple[int, int]:
-    """Where a crop lies in the texture, found by its pixels."""
+def place_of(crop: NDArray[np.uint8], texture: NDArray[np.uint8]) -> tuple[int, int]:
+    """The upper left corner of a crop in the texture, found by its pixels."""
     windows = sliding_window_view(texture, (1, CROP))[:, :, 0]
     tops, lefts = np.nonzero((windows == crop[0]).all(-1))
     for top, left in zip(tops, lefts, strict=True):
         if np.array_equal(texture[top : top + CROP, left : left + CROP], crop):
-            return int(left), int(left) + CROP
+            return int(top), int(left)
     raise AssertionError("the crop is not a part of the texture")
 
 
@@ -37,8 +40,47 @@ def test_train_and_test_come_from_disjoint_columns(tmp_path: Path, category: str
     for part in ("train", "test"):
         used[part] = set()
         for path in (tmp_path / category / part / "good").iterdir():
-            used[part] |= set(range(*columns_of(read(path), texture)))
+            _, left = place_of(read(path), texture)
+            used[part] |= set(range(left, left + CROP))
     assert not used["train"] & used["test"]
+
+
+@pytest.mark.parametrize("category", sorted(TEXTURES))
+def test_held_out_crops_look_like_the_test_s_and_share_no_pixel_with_any(
+    tmp_path: Path, category: str
+) -> None:
+    held_out = [1, 4]
+    counts = {"normals": 8, "test_normals": 6, "per_defect": 1}
+    write_demo_dataset(tmp_path / "apart", category, held_out=held_out, **counts)
+    texture = TEXTURES[category]()
+    used = {part: np.zeros(texture.shape, dtype=bool) for part in ("train", "held out", "test")}
+    for part in ("train", "test"):
+        for path in (tmp_path / "apart" / category / part / "good").iterdir():
+            top, left = place_of(read(path), texture)
+            is_held_out = part == "train" and int(path.stem) in held_out
+            used["held out" if is_held_out else part][top : top + CROP, left : left + CROP] = True
+    for one, other in (("train", "held out"), ("held out", "test"), ("train", "test")):
+        assert not (used[one] & used[other]).any()
+    # In the same columns.
+    assert np.array_equal(used["held out"].any(0), used["test"].any(0))
+    # What is held out changes no training crop.
+    write_demo_dataset(tmp_path / "plain", category, **counts)
+    for number in {*range(8)} - {*held_out}:
+        name = Path(category, "train", "good", f"{number:03d}.png")
+        assert (tmp_path / "apart" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_the_demo_of_a_run_holds_out_those_crops(tmp_path: Path) -> None:
+    settings = Settings.of(seed=3, channels=1, validation_share=0.05)
+    data = load_run_data(settings, tmp_path)
+    texture = torch.from_numpy(TEXTURES["brick"]())
+    middle = texture[:, slice(*TEST_COLUMNS)]
+    strips = middle.unfold(0, CROP, 1)
+    for image in data.held_out:
+        # Rows of the strip lie along its last axis.
+        assert (strips == image[0].T).flatten(1).all(1).any()
+    for image in data.train[:4]:
+        assert not (strips == image[0].T).flatten(1).all(1).any()
 
 
 @pytest.mark.parametrize("painter", sorted(PAINTERS))

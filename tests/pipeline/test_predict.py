@@ -12,7 +12,7 @@ import pytest
 import torch
 from matplotlib import colormaps
 from PIL import Image
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_dilation, binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
 from two_stage.commands.predict import (
     Thresholds,
@@ -24,6 +24,7 @@ from two_stage.commands.predict import (
 )
 from two_stage.pictures.files import load_image
 from two_stage.report.figures import COLOUR_MAP, FOUND
+from two_stage.report.overlay import DARK, found_regions
 from two_stage.run.errors import UserError
 from two_stage.scoring.trained_run import load_trained_run
 
@@ -130,10 +131,13 @@ def test_results_of_a_grey_run_are_drawn_pixel_for_pixel(pictures: Path, tmp_pat
         drawn = np.asarray(Image.open((tmp_path / "out/overlays" / name).with_suffix(".png")))
         line = (drawn == FOUND).all(2)
         assert 0 < line.mean() < 1
-        assert np.array_equal(line, (full > 0.75) & ~binary_erosion(full > 0.75))
+        found = found_regions(full, 0.75)
+        assert np.array_equal(line, found & ~binary_erosion(found))
+        around = binary_dilation(found) & ~found
+        assert (drawn[around] == DARK).all()
         picture = np.asarray(Image.open(pictures / name)).reshape(*size, -1)
         expected = picture / (257 if picture.dtype == np.uint16 else 1)
-        assert np.abs(drawn - expected)[~line].max() <= 0.5
+        assert np.abs(drawn - expected)[~line & ~around].max() <= 0.5
 
 
 def test_equal_colours_mean_equal_scores_whatever_the_threshold(

@@ -160,6 +160,8 @@ TENSORS: dict[str, tuple[str, Callable[[Tensors, dict[str, str]], object], str]]
     "absurd smoothing": ("scorer", values(smoothing=1e12), "from 0 to the map's side, got 1000000"),
     "negative smoothing": ("scorer", values(smoothing=-1), "smoothing must be from 0 to"),
     "another residual": ("scorer", values(residual="l1+l1"), r"one of l1, .*, got 'l1\+l1'"),
+    "a count that is none": ("scorer", values(held_out=-2), "held_out must be a count of images"),
+    "a count as text": ("scorer", values(held_out="2"), "held_out must be a count of images"),
     "a value too many": ("scorer", values(surprise=1), "expected the values residual, smoothing"),
     "maps of other residuals": ("scorer", values(residual="l1"), "expected the maps .'mean.l1', "),
     "maps that are no numbers": ("scorer", fill("mean.l1", float("inf")), "map mean.l1 must"),

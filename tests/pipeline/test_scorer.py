@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,16 @@ def test_a_saved_scorer_gives_the_same_map(tmp_path: Path) -> None:
     assert torch.equal(loaded(residuals), scorer(residuals))
     assert (loaded.pixel_threshold, loaded.image_threshold) == (1.25, 2.5)
     assert [path.name for path in tmp_path.iterdir()] == ["scorer.safetensors"]
+
+
+def test_the_count_of_held_out_images_is_kept_and_may_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "scorer.safetensors"
+    for count in (None, 1, 27):
+        dataclasses.replace(example_scorer(), held_out=count).save(path)
+        assert Scorer.load(path).held_out == count
+    dataclasses.replace(example_scorer(), held_out=0).save(path)
+    with pytest.raises(ValueError, match="held_out must be a count of images, got 0"):
+        Scorer.load(path)
 
 
 def test_a_file_that_is_no_scorer_is_an_error(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from two_stage.scoring.selection import (
     candidates,
     choose_scorer,
 )
+from two_stage.scoring.thresholds import image_threshold
 
 EQUAL = (1 / 3, 1 / 3, 1 / 3)
 
@@ -57,7 +58,15 @@ def test_the_choice_is_the_best_of_the_table_with_thresholds_of_clean_images() -
     for image in images[2:].float() / 255:
         clean.append(scorer(residual_maps(image, torch.full_like(image, 0.5), EQUAL)))
     pixels = torch.stack(clean)
-    assert scorer.image_threshold == pytest.approx(float(pixels.max()), rel=1e-6)
+    painted = [
+        float(scorer(residual_maps(image, torch.full_like(image, 0.5), EQUAL)).max())
+        for _, image, _ in _paint(images[2:], None, np.random.default_rng(0))
+    ]
+    largest = [float(score_map.max()) for score_map in clean]
+    expected = image_threshold(largest, painted, 0.9)
+    assert scorer.image_threshold == pytest.approx(expected, rel=1e-6)
+    assert scorer.image_threshold > max(largest)
+    assert scorer.held_out == 2
     # Counted in float16.
     expected = float(np.quantile(pixels.numpy(), 0.9))
     assert scorer.pixel_threshold == pytest.approx(expected, abs=2e-3)

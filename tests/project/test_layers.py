@@ -53,7 +53,7 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
     },
     ROOT / "examples" / "two_stage": {
         "commands": {"report", "scoring", "training", "pictures", "run"},
-        "report": {"scoring", "training", "defects", "run"},
+        "report": {"scoring", "training", "defects", "pictures", "run"},
         "scoring": {"training", "defects", "pictures", "run"},
         "training": {"defects", "pictures", "run"},
         "defects": {"pictures", "run"},

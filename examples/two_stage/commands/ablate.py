@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from ..report.figures import colour_end, save_arm_panels
-from ..report.tables import ablation_table
+from ..report.tables import ablation_notes, ablation_table
 from ..run.arms import ARMS
 from ..run.folder import is_complete, load_metrics, save_json, write_text
 from ..run.groups import ArmName
@@ -58,13 +58,14 @@ def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
     for settings in say_how_long(runs, is_done):
         train(settings, same_first_stage(settings, runs[: runs.index(settings)]))
     metrics = [load_metrics(settings.running.run_folder) for settings in runs]
-    table = ablation_table(metrics)
-    if PartialState().is_main_process:
-        write_text(folder / "ablation.md", table)
-        save_json({"runs": metrics}, folder / "ablation.json")
-        first_seed = [run for run in runs if run.training.seed == ablation.seeds[0]]
-        save_panels_of_arms(first_seed, folder / "arms.png")
-    return table
+    if not PartialState().is_main_process:
+        return ablation_table(metrics)
+    first_seed = [run for run in runs if run.training.seed == ablation.seeds[0]]
+    shown = save_panels_of_arms(first_seed, folder / "arms.png")
+    text = ablation_table(metrics) + ablation_notes(metrics, shown)
+    write_text(folder / "ablation.md", text)
+    save_json({"runs": metrics}, folder / "ablation.json")
+    return text
 
 
 def is_done(settings: Settings) -> bool:
@@ -80,8 +81,11 @@ def same_first_stage(settings: Settings, earlier: Sequence[Settings]) -> Path | 
     return None
 
 
-def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
-    """The first picture of each kind of defect as every arm sees it, like the paper's Figure 7."""
+def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> list[str]:
+    """The first picture of each kind of defect as every arm sees it, like the paper's Figure 7.
+
+    Returns the pictures' names in the order of its rows.
+    """
     results, scales = {}, {}
     for settings in runs:
         arm, folder = settings.stages.arm, settings.running.run_folder
@@ -92,6 +96,5 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
             return
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
         scales[arm] = colour_end(trained.scorer.pixel_threshold)
-    # Without a test set there is no picture to show.
-    if any(results.values()):
-        save_arm_panels(results, path, scales)
+    save_arm_panels(results, path, scales)
+    return [sample.name for sample in samples]

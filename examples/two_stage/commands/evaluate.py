@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from ..report.results import write_results
-from ..report.tables import format_scores
+from ..report.tables import format_summary
 from ..run.errors import UserError
 from ..run.folder import load_metrics, load_settings, refuse_links, save_settings
 from ..run.groups import Scoring
@@ -72,5 +72,5 @@ def main(arguments: Sequence[str]) -> None:
             if data.record is not None:
                 data.record.save(folder, data.notes)
         write_results(evaluation, run)
-    run.print(format_scores(load_metrics(folder)))
+    run.print(format_summary(load_metrics(folder)))
     run.print(f"see {folder / 'report.html'}")

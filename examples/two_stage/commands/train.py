@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from ..report.tables import category_table, format_scores
+from ..report.tables import category_table, format_summary
 from ..run.folder import load_metrics, write_text
 from ..run.settings import Settings
 from .command_line import checked_categories, read_settings
@@ -26,10 +26,7 @@ def main(arguments: Sequence[str], train: Callable[[Settings], Path]) -> None:
 
 
 def print_scores(folder: Path) -> None:
-    metrics = load_metrics(folder)
-    if metrics["scores"]:
-        print(f"\n{metrics['category']}\n{format_scores(metrics)}")
-    print(f"see {folder / 'report.html'}")
+    print(f"\n{format_summary(load_metrics(folder))}\nsee {folder / 'report.html'}")
 
 
 def save_category_table(table: str, folders: Sequence[Path]) -> Path:

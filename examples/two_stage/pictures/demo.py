@@ -6,7 +6,7 @@ The defects are drawn, never cut and pasted, so that they are not the ones train
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,10 @@ NORMALS = 64
 # both sets, and the strips on its two sides show training what a crop may look like.
 TEST_COLUMNS = (176, 336)
 TRAIN_COLUMNS = ((0, 176), (336, 512))
+# Rows. A threshold from crops that look like the training's would be too low for the middle strip,
+# so held-out crops come from an end of it, where no test crop is.
+ALL_ROWS = (0, 512)
+TEST_ROWS, HELD_OUT_ROWS = (0, 288), (288, 512)
 
 
 def write_demo_dataset(
@@ -43,25 +47,35 @@ def write_demo_dataset(
     category: str,
     *,
     seed: int = 0,
+    held_out: Collection[int] = (),
     normals: int = NORMALS,
     test_normals: int = 12,
     per_defect: int = 6,
 ) -> None:
-    """Write `folder/category` in the MVTec AD layout; the same seed writes the same pixels."""
+    """Write `folder/category` in the MVTec AD layout; the same seed writes the same pixels.
+
+    `held_out` are the numbers of the normal pictures that training will not see. They come from
+    where the test pictures do, and share no pixel with those.
+    """
     if category not in TEXTURES:
         raise UserError(f"expected a demo category of {', '.join(TEXTURES)}, got {category!r}")
     texture = TEXTURES[category]() / 255.0
-    random = np.random.default_rng(seed)
+    random, apart = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     root = folder / category
+    test_rows = TEST_ROWS if held_out else ALL_ROWS
     for number in range(normals):
-        crop = _random_crop(texture, TRAIN_COLUMNS[number % len(TRAIN_COLUMNS)], random)
+        columns = TRAIN_COLUMNS[number % len(TRAIN_COLUMNS)]
+        # Drawn in any case: which crops are held out changes no other.
+        crop = _random_crop(texture, ALL_ROWS, columns, random)
+        if number in held_out:
+            crop = _random_crop(texture, HELD_OUT_ROWS, TEST_COLUMNS, apart)
         _save(root / "train" / "good" / f"{number:03d}.png", _quantise(crop))
     for number in range(test_normals):
-        crop = _random_crop(texture, TEST_COLUMNS, random)
+        crop = _random_crop(texture, test_rows, TEST_COLUMNS, random)
         _save(root / "test" / "good" / f"{number:03d}.png", _quantise(crop))
     for name, paint in PAINTERS.items():
         for number in range(per_defect):
-            crop = _random_crop(texture, TEST_COLUMNS, random)
+            crop = _random_crop(texture, test_rows, TEST_COLUMNS, random)
             painted, mask = paint(crop, random)
             _save(root / "test" / name / f"{number:03d}.png", _quantise(painted))
             mask_pixels = mask.astype(np.uint8) * np.uint8(255)
@@ -122,9 +136,12 @@ PAINTERS: dict[str, Callable[[Picture, np.random.Generator], tuple[Picture, Mask
 
 
 def _random_crop(
-    texture: Picture, columns: tuple[int, int], random: np.random.Generator
+    texture: Picture,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    random: np.random.Generator,
 ) -> Picture:
-    top = random.integers(0, texture.shape[0] - CROP + 1)
+    top = random.integers(rows[0], rows[1] - CROP + 1)
     left = random.integers(columns[0], columns[1] - CROP + 1)
     return texture[top : top + CROP, left : left + CROP]
 

@@ -1,46 +1,36 @@
-"""Pictures of a run: artificial defects, training, curves, and results as in Figures 6 and 7.
+"""Pictures of a run: artificial defects, and results as in Figures 6 and 7.
 
 No picture has a colour scale of its own: a map is drawn from 0 to a value that the caller takes
 from normal images, so that equal colours mean equal scores in all pictures of a run.
+
+Rows are numbered. A name that is long, or that has letters no font is sure to have, is left out
+beside its number; the report lists them.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_dilation, binary_erosion, uniform_filter1d
 from torch import Tensor
 
-from ..run.folder import naming, write_atomically
+from ..run.folder import naming
+from .curves import save_figure
+from .overlay import DARK, FOUND, TRUE, overlay, pixels_of
 
 # Perceptually uniform, and it grows in lightness, so it survives colour blindness and grey print.
 COLOUR_MAP = "inferno"
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
-)  # fmt: skip
-LINES = {
-    "chosen": {"color": BLACK, "linewidth": 2.2},
-    "plain l1": {"color": RED},
-    "l1": {"color": ORANGE},
-    "aw_ssim": {"color": BLUE},
-    "gradient": {"color": GREEN},
-    "input only: gradient": {"color": PURPLE, "linestyle": "--"},
-    "input only: distance to mean": {"color": SKY, "linestyle": "--"},
-}
-PRO_LIMIT = 0.3
-FOUND, TRUE = (230, 159, 0), (86, 180, 233)
+LONGEST_NAME = 18
 
 
 def save_adga_sheet(targets: Tensor, defective: Tensor, masks: Tensor, path: Path) -> None:
@@ -51,90 +41,61 @@ def save_adga_sheet(targets: Tensor, defective: Tensor, masks: Tensor, path: Pat
     masks = masks.reshape(columns, 1, *masks.shape[-2:])
     for number in range(columns):
         for axis, pictures in zip(axes[:, number], (targets, defective, masks), strict=True):
-            _show(axis, _pixels(pictures[number]))
+            _show(axis, pixels_of(pictures[number]))
     for axis, label in zip(axes[:, 0], ("normal", "with defects", "their mask"), strict=True):
         axis.set_ylabel(label)
-    _save(figure, path)
-
-
-def save_training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Loss above sigma, against the optimiser steps of both stages; `rows` as in the log's CSV."""
-    losses = np.array([float(row["loss"]) for row in rows])
-    sigmas = np.array([float(row["sigma"]) for row in rows])
-    stages = np.array([int(row["stage"]) for row in rows])
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    loss_axis, sigma_axis = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
-    for stage, colour in zip(sorted(set(stages)), (BLUE, RED), strict=False):
-        steps = np.flatnonzero(stages == stage)
-        smooth = uniform_filter1d(losses[steps], max(1, len(steps) // 40), mode="nearest")
-        loss_axis.plot(steps, losses[steps], color=colour, alpha=0.25, linewidth=0.7)
-        loss_axis.plot(steps, smooth, color=colour, label=f"stage {stage}, smoothed")
-        sigma_axis.plot(steps, sigmas[steps], color=colour, linewidth=1)
-        if steps[0]:
-            for axis in (loss_axis, sigma_axis):
-                axis.axvline(steps[0], color="0.4", linestyle=":", linewidth=1)
-    loss_axis.set(ylabel="loss", ylim=(0, None))
-    # Without a single epoch there is no line.
-    if len(losses):
-        loss_axis.legend(frameon=False)
-    sigma_axis.set(xlabel="optimiser step", ylabel="sigma (pixels)", ylim=(0, None))
-    _tidy(loss_axis, sigma_axis)
-    _save(figure, path)
-
-
-def save_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """ROC of the pixels, and PRO with the area that AUPRO measures shaded."""
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
-    roc_axis, pro_axis = figure.subplots(1, 2)
-    pro_axis.axvspan(0, PRO_LIMIT, color="0.93", zorder=0)
-    for name, curve in curves.items():
-        style = {"linewidth": 1.3, "label": name, **LINES.get(name, {"color": "0.5"})}
-        style["zorder"] = 3 if name == "chosen" else 2
-        roc_axis.plot(*curve["roc"], **style)
-        pro_axis.plot(*curve["pro"], **style)
-    roc_axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, zorder=1)
-    roc_axis.set(title="ROC of the pixels", ylabel="share of defective pixels found", xlim=(0, 1))
-    pro_axis.set(
-        title=f"PRO; AUPRO is the area up to {PRO_LIMIT:g} (grey)",
-        ylabel="share found, mean over defective regions",
-        xlim=(0, 1.25 * PRO_LIMIT),
-    )
-    for axis in (roc_axis, pro_axis):
-        axis.set(xlabel="share of normal pixels flagged", ylim=(0, 1.02))
-    _tidy(roc_axis, pro_axis)
-    handles, labels = roc_axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_panels(
-    results: Sequence[Any], path: Path, scales: Mapping[str, float], threshold: float
+    results: Sequence[Any],
+    path: Path,
+    scales: Mapping[str, float],
+    threshold: float,
+    image_threshold: float,
 ) -> None:
-    """One row for each result, as in Figure 6.
+    """One row for each result, as in Figure 6, with its score and what it was called.
 
     Args:
         results: what to draw.
         path: the picture's file.
         scales: the value of the brightest colour for the maps "plain l1" and "chosen".
         threshold: of the pixels of the map "chosen".
+        image_threshold: of its largest value, the score.
     """
     titles = (
         "input", "reconstruction", "plain residual", "chosen map", "overlay", "ground truth",
     )  # fmt: skip
     figure, axes, bars = _grid([result.sample.name for result in results], titles)
     for row, result in zip(axes, results, strict=True):
-        _show(row[0], _pixels(result.image))
-        _show(row[1], _pixels(result.reconstruction))
+        _show(row[0], pixels_of(result.image))
+        _show(row[1], pixels_of(result.reconstruction))
         plain = _show_map(row[2], result.maps["plain l1"], scales["plain l1"])
         chosen = _show_map(row[3], result.maps["chosen"], scales["chosen"])
-        _show(row[4], overlay(result, threshold))
-        _show(row[5], _pixels(result.mask[None]))
+        called_defective = result.score > image_threshold
+        _show(row[4], _overlay(result, threshold, image_threshold))
+        verdict = "defective" if called_defective else "good"
+        above = [row[4].get_title()] if row[4].get_title() else []
+        row[4].set_title("\n".join([*above, f"{result.score:.3g}: called {verdict}"]), fontsize=9)
+        _show(row[5], pixels_of(result.mask[None]))
     _colour_bar(figure, plain, bars[2])
     _colour_bar(figure, chosen, bars[3])
     bars[3].axvline(threshold, color="white", linewidth=2)
     bars[3].set_xlabel(f"white line: threshold {threshold:.3g}", fontsize=8)
-    bars[4].text(0.5, 1, "orange: above threshold\nblue: true defect", **_CENTRED)
-    _save(figure, path)
+    dark = [withStroke(linewidth=3.5, foreground=np.array(DARK) / 255)]
+    lines = [
+        Line2D([], [], color=np.array(colour) / 255, linewidth=1.5, path_effects=dark, label=name)
+        for colour, name in ((FOUND, "found"), (TRUE, "true defect"))
+    ]
+    bars[4].legend(
+        handles=lines,
+        title=f"defective above {image_threshold:.3g}",
+        loc="upper center",
+        frameon=False,
+        fontsize=8,
+        title_fontsize=8,
+    )
+    save_figure(figure, path)
 
 
 def save_arm_panels(
@@ -154,17 +115,21 @@ def save_arm_panels(
             raise ValueError(f"arm {arm!r} must hold the pictures {names} in this order")
     figure, axes, bars = _grid(names, ("input", "ground truth", *rows))
     for row, result in zip(axes, first, strict=True):
-        _show(row[0], _pixels(result.image))
-        _show(row[1], _pixels(result.mask[None]))
+        _show(row[0], pixels_of(result.image))
+        _show(row[1], pixels_of(result.mask[None]))
     for column, (arm, results) in enumerate(rows.items(), start=2):
         for axis, result in zip(axes[:, column], results, strict=True):
             drawn = _show_map(axis, result.maps["chosen"], scales[arm])
         _colour_bar(figure, drawn, bars[column])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_result_files(
-    result: Any, folder: Path, scales: Mapping[str, float], threshold: float
+    result: Any,
+    folder: Path,
+    scales: Mapping[str, float],
+    threshold: float,
+    image_threshold: float,
 ) -> None:
     """Heat map, overlay, predicted mask and reconstruction of one picture, pixel for pixel."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,32 +138,13 @@ def save_result_files(
     with naming(heat_map):
         matplotlib.image.imsave(heat_map, chosen, cmap=COLOUR_MAP, vmin=0, vmax=scales["chosen"])
     for kind, pixels in (
-        ("overlay", overlay(result, threshold)),
+        ("overlay", _overlay(result, threshold, image_threshold)),
         ("predicted_mask", np.where(chosen > threshold, np.uint8(255), np.uint8(0))),
-        ("reconstruction", _pixels(result.reconstruction)),
+        ("reconstruction", pixels_of(result.reconstruction)),
     ):
         path = folder / f"{name}_{kind}.png"
         with naming(path):
             Image.fromarray(pixels).save(path)
-
-
-def save_score_histogram(
-    normal_scores: Sequence[float], defective_scores: Sequence[float], threshold: float, path: Path
-) -> None:
-    """How many normal and defective pictures get which score, and where the threshold lies."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axis = figure.subplots()
-    edges = np.histogram_bin_edges([*normal_scores, *defective_scores, threshold], bins=30)
-    for scores, label, colour in (
-        (normal_scores, "normal", BLUE),
-        (defective_scores, "defective", ORANGE),
-    ):
-        axis.hist(scores, edges, color=colour, alpha=0.65, label=f"{label} ({len(scores)})")
-    axis.axvline(threshold, color=BLACK, linestyle="--", label=f"threshold {threshold:.3g}")
-    axis.set(xlabel="score of the picture", ylabel="pictures")
-    axis.legend(frameon=False)
-    _tidy(axis)
-    _save(figure, path)
 
 
 def colour_end(threshold: float) -> float:
@@ -206,18 +152,9 @@ def colour_end(threshold: float) -> float:
     return 2 * threshold if threshold > 0 else 1.0
 
 
-def overlay(result: Any, threshold: float) -> NDArray[np.uint8]:
-    """The picture with an orange line inside what is above the threshold, blue around the mask."""
-    pixels = _pixels(result.image).copy()
-    found, true = result.maps["chosen"] > threshold, result.mask.cpu().numpy()
-    width = max(1, round(min(found.shape) / 170))
-    # Inside one and outside the other, so that neither hides where they agree.
-    pixels[binary_dilation(true, iterations=width) & ~true] = TRUE
-    pixels[found & ~binary_erosion(found, iterations=width)] = FOUND
-    return pixels
-
-
-_CENTRED: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8}
+def _overlay(result: Any, threshold: float, image_threshold: float) -> NDArray[np.uint8]:
+    called = result.score > image_threshold
+    return overlay(result, threshold, image_threshold=image_threshold, called_defective=called)
 
 
 def _grid(
@@ -229,26 +166,14 @@ def _grid(
     axes = figure.subplots(rows + 1, columns, squeeze=False, height_ratios=[1.0] * rows + [0.05])
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10, parse_math=False)
-    for axis, name in zip(axes[:-1, 0], names, strict=True):
-        axis.set_ylabel(name, fontsize=8, parse_math=False)
+    for number, (axis, name) in enumerate(zip(axes[:-1, 0], names, strict=True), start=1):
+        shown = name if name.isascii() and len(name) <= LONGEST_NAME else ""
+        axis.set_ylabel(f"{number}  {shown}".strip(), fontsize=8, parse_math=False)
     for axis in axes[-1]:
         axis.set(xticks=[], yticks=[])
         axis.tick_params(labelsize=8)
         axis.spines[:].set_visible(False)
     return figure, axes[:-1], axes[-1]
-
-
-def _pixels(image: Tensor) -> NDArray[np.uint8]:
-    """H x W x 3 from a picture C x H x W: uint8, bool, or float in [0, 1]; grey or RGB."""
-    image = image.detach().cpu()
-    if image.dtype != torch.uint8:
-        image = image.float().clamp(0, 1).mul(255).round().byte()
-    pixels: NDArray[np.uint8] = image.permute(1, 2, 0).numpy()
-    return pixels if pixels.shape[2] == 3 else _as_rgb(pixels[..., 0])
-
-
-def _as_rgb(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _show(axis: Axes, pixels: NDArray[np.uint8]) -> None:
@@ -265,14 +190,3 @@ def _colour_bar(figure: Figure, drawn: AxesImage, axis: Axes) -> None:
     ticks = np.linspace(*drawn.get_clim(), 3)
     bar = figure.colorbar(drawn, cax=axis, orientation="horizontal", extend="max", ticks=ticks)
     bar.set_ticklabels([f"{tick:.2g}" for tick in ticks])
-
-
-def _save(figure: Figure, path: Path) -> None:
-    file = io.BytesIO()
-    figure.savefig(file, dpi=110)
-    write_atomically(path, file.getvalue())
-
-
-def _tidy(*axes: Axes) -> None:
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)

@@ -16,9 +16,10 @@ from markupsafe import Markup
 from ..run.arms import ARMS
 from ..run.folder import write_text
 from . import paper
-from .figures import save_curves, save_training_curves
-from .sections import FLAGGED, FOUND, sections_of
-from .tables import MEASURES, escape_markdown, percent
+from .curves import save_curves, save_training_curves
+from .sections import sections_of
+from .tables import CONSTANT, MEASURES, escape_markdown, percent
+from .verdicts import FLAGGED, FOUND
 
 HEADLINES = ("pixel_auroc", "aupro", "image_auroc")
 
@@ -34,9 +35,8 @@ def write_report(folder: Path) -> None:
             raise FileNotFoundError(f"a report needs {folder / name}; train and evaluate first")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     saved = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-    if (folder / "training_log.csv").is_file():
-        with (folder / "training_log.csv").open(newline="", encoding="utf-8") as file:
-            save_training_curves(list(csv.DictReader(file)), folder / "training_curves.png")
+    if log := _rows(folder / "training_log.csv"):
+        save_training_curves(log, folder / "training_curves.png")
     if (folder / "curves.json").is_file():
         curves = json.loads((folder / "curves.json").read_text(encoding="utf-8"))
         if curves:
@@ -45,8 +45,10 @@ def write_report(folder: Path) -> None:
         "title": f"{metrics['category']}: {ARMS[metrics['arm']].title}",
         "summary": f"Preset {metrics['preset']}, seed {metrics['seed']}, {metrics['device']}, "
         f"precision {metrics['precision']}. Nothing was chosen or normalised on test pictures.",
+        "evaluated": _evaluated(metrics),
+        "doubts": metrics.get("doubts", []),
         "facts": _facts(metrics),
-        "sections": sections_of(metrics, saved, folder),
+        "sections": sections_of(metrics, saved, _rows(folder / "test_scores.csv"), folder),
         "doi": paper.DOI,
     }
     # The page last: a run that has it is complete.
@@ -55,11 +57,31 @@ def write_report(folder: Path) -> None:
         write_text(folder / f"report.{suffix}", text)
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Of a table that a run may have left; none where it did not."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def _evaluated(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("evaluated")
+    if found is None:
+        return ""
+    return (
+        f"Evaluated {found['date']} on {found['host']} ({found['system']}), torch {found['torch']}."
+    )
+
+
 def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "chosen" not in metrics["scores"]:
         return []
     chosen, found = metrics["scores"]["chosen"]["all"], metrics["at_threshold"]
     facts = [(f"{MEASURES[key]}, %", percent(chosen[key])) for key in HEADLINES]
+    if CONSTANT in metrics["scores"]:
+        untrained = percent(metrics["scores"][CONSTANT]["all"]["pixel_auroc"])
+        facts.append(("pixel AUROC without a network, %", untrained))
     facts.append(("defective pictures found, %", percent(found.get(FOUND))))
     return [*facts, ("normal pictures flagged, %", percent(found.get(FLAGGED)))]
 

@@ -28,3 +28,19 @@ OFFICIAL_TEST_IMAGES = {
     "hazelnut": (40, 70),
     "pill": (26, 141),
 }
+
+# Normal images to train on there; with the counts above they tell MVTec AD from data of that name.
+OFFICIAL_TRAIN_IMAGES = {
+    "tile": 230,
+    "wood": 247,
+    "leather": 245,
+    "carpet": 280,
+    "hazelnut": 391,
+    "pill": 267,
+}
+
+
+def is_official(category: str, train: int, normal: int, defective: int) -> bool:
+    """Whether pictures are those of the paper's figure, by all counts and not by the name alone."""
+    official = (OFFICIAL_TRAIN_IMAGES.get(category), OFFICIAL_TEST_IMAGES.get(category))
+    return official == (train, (normal, defective))

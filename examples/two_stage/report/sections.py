@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ..run.settings import PRESETS
 from . import paper
+from .parts import Picture, Section, count, number, pictures_of
 from .tables import (
     Table,
     count_test_pictures,
+    is_the_papers,
     kind_tables,
     paper_tables,
     percent,
     score_tables,
 )
+from .verdicts import called, mistakes_section, thresholds_section
 
-FOUND, FLAGGED = "defective_images_found", "normal_images_flagged"
-# What a run folder may hold; panels of one kind of defect are panels_KIND.png.
-CAPTIONS = {
-    "artificial_defects.png": "Artificial defects (ADGA) as training sees them.",
-    "image_scores.png": "Scores of the test pictures and the threshold for pictures.",
-    "curves.png": "ROC and PRO curves of every score.",
-    "training_curves.png": "Loss and sigma of the window at every optimiser step; the dotted line "
-    "is the start of stage 2.",
-    "arms.png": "The arms of the ablation on the same pictures.",
-}
 ABOUT_COLOURS = (
     "All maps of a run share one colour scale, from 0 to the value at the end of the colour "
     "bar, which comes from normal pictures and not from the picture shown; no picture is "
-    "stretched by itself. Orange outlines what lies above the threshold, blue the true defect."
+    "stretched by itself. Orange outlines what was found in a picture that was called defective: "
+    "regions above the threshold for pixels that reach the one for pictures. Blue outlines the "
+    "true defect."
 )
 ABOUT_SCORES = (
     "Percent; 50 is chance for an AUROC. Pixel figures pool the pixels of all test "
@@ -44,45 +37,33 @@ ABOUT_SCORES = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    path: Path
-    caption: str
-
-    @property
-    def link(self) -> str:
-        return quote(self.path.name)
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    title: str
-    texts: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
-    code: str = ""
-
-
 def sections_of(
-    metrics: Mapping[str, Any], saved: Mapping[str, Any], folder: Path
+    metrics: Mapping[str, Any],
+    saved: Mapping[str, Any],
+    test_scores: Sequence[Mapping[str, str]],
+    folder: Path,
 ) -> list[Section]:
-    """Those that have something to show; `saved` is what `settings.yaml` holds."""
+    """Those that have something to show.
+
+    `saved` is what `settings.yaml` holds, `test_scores` the rows of `test_scores.csv`.
+    """
     others = [name for name in metrics["scores"] if name != "chosen"]
     sections = [
         Section("Beside the paper", _about_paper(metrics), paper_tables(metrics)),
-        _results_in_pictures(folder),
-        Section("Scores", [ABOUT_SCORES], score_tables(metrics)),
+        _results_in_pictures(metrics, folder),
+        Section("Scores", [ABOUT_SCORES, *_not_the_papers(metrics)], score_tables(metrics)),
         Section(
             "By kind of defect",
             ["Each kind with all normal test pictures, for the headline score."],
             kind_tables(metrics, ["chosen"]),
         ),
         _notes(metrics),
-        _thresholds(metrics, folder),
+        thresholds_section(metrics, folder),
+        mistakes_section(test_scores),
         Section("Chosen on held-out normals", *_choice(metrics["chosen_on_held_out_normals"])),
         _reconstruction(metrics),
-        Section("ROC and PRO curves", pictures=_pictures(folder, "curves")),
-        Section("Training", pictures=_pictures(folder, "training_curves", "artificial_defects")),
+        Section("ROC and PRO curves", pictures=pictures_of(folder, "curves")),
+        Section("Training", pictures=pictures_of(folder, "training_curves", "artificial_defects")),
         Section(
             "The run",
             ["The command that repeats it:"],
@@ -119,21 +100,30 @@ def _notes(metrics: Mapping[str, Any]) -> Section:
 
 
 def _about_paper(metrics: Mapping[str, Any]) -> list[str]:
-    official = paper.OFFICIAL_TEST_IMAGES.get(metrics["category"])
-    if official is None:
-        return []
     normal, defective = count_test_pictures(metrics)
-    texts = [
-        "The paper's figure is Table 1's AuROC for MVTec AD's whole official test set "
-        f"({official[0]} normal and {official[1]} defective pictures, 512 x 512). This run was "
-        f"tested on {normal} normal and {defective} defective pictures."
+    return [
+        "The paper's figure is Table 1's AuROC for MVTec AD, 512 x 512. This run's pictures are "
+        f"as many as MVTec AD's: {normal} normal and {defective} defective ones to test on."
     ]
-    if official != (normal, defective):
-        texts.append("The test sets differ, so the difference is an indication, no comparison.")
-    return texts
 
 
-def _results_in_pictures(folder: Path) -> Section:
+def _not_the_papers(metrics: Mapping[str, Any]) -> list[str]:
+    """Why a category that the paper has too stands alone."""
+    category = metrics["category"]
+    if category not in paper.TABLE_1 or is_the_papers(metrics):
+        return []
+    images, official = metrics["images"], paper.OFFICIAL_TEST_IMAGES[category]
+    normal, defective = count_test_pictures(metrics)
+    return [
+        f"The paper has a figure for {category}, of MVTec AD's pictures: "
+        f"{paper.OFFICIAL_TRAIN_IMAGES[category]} to train on, {official[0]} normal and "
+        f"{official[1]} defective ones to test on. Here they are "
+        f"{images['train'] + images['validation']}, {normal} and {defective}: other data, or a "
+        "part of it, so nothing is set beside the paper."
+    ]
+
+
+def _results_in_pictures(metrics: Mapping[str, Any], folder: Path) -> Section:
     panels = [
         Picture(path, f"Results: {path.stem.removeprefix('panels').strip('_') or 'all kinds'}.")
         for path in sorted(folder.glob("panels*.png"))
@@ -144,35 +134,37 @@ def _results_in_pictures(folder: Path) -> Section:
             "Heat map, overlay, predicted mask and reconstruction of each lie in the folder "
             "pictures/."
         )
-    return Section("Results in pictures", texts, pictures=panels + _pictures(folder, "arms"))
-
-
-def _thresholds(metrics: Mapping[str, Any], folder: Path) -> Section:
-    thresholds, found = metrics["thresholds"], metrics["at_threshold"]
-    text = (
-        f"Quantile {thresholds['quantile']:g} of normal pictures held out "
-        "from training: of their pixels for maps, of their scores for pictures."
-    )
-    values = [(name, _number(thresholds[name])) for name in ("pixel", "image")]
-    shares = [
-        ("defective pictures found", percent(found.get(FOUND))),
-        ("normal pictures flagged", percent(found.get(FLAGGED))),
+    threshold = metrics["thresholds"]["image"]
+    rows = [
+        [str(place), shown["picture"], number(shown["score"]), called(shown["score"], threshold)]
+        for place, shown in enumerate(metrics.get("shown", ()), start=1)
     ]
-    tables = [
-        Table(("threshold", "value"), values),
-        Table(("at the threshold for pictures", "%"), shares),
-    ]
-    pictures = _pictures(folder, "image_scores")
-    return Section("Thresholds and what they give", [text], tables, pictures)
+    header = ("number in the picture", "picture", "score", "called")
+    tables = [Table(header, rows)] if rows and panels else []
+    return Section("Results in pictures", texts, tables, panels + pictures_of(folder, "arms"))
 
 
 def _reconstruction(metrics: Mapping[str, Any]) -> Section:
     quality = metrics["reconstruction_of_normals"]
+    rows = [["normal test pictures", *_quality(quality)]]
+    if compared := metrics.get("reconstruction_of_held_out"):
+        rows = [
+            *([] if quality["psnr"] is None else rows),
+            ["held-out normal pictures", *_quality(compared["network"])],
+            ["held-out normal pictures, one flat colour", *_quality(compared["constant"])],
+        ]
     return Section(
-        "Reconstruction of normal test pictures",
-        ["How clean the background comes back: higher is better for both."],
-        [Table(("PSNR (dB)", "SSIM"), [[_number(quality.get(key)) for key in ("psnr", "ssim")]])],
+        "Reconstruction of normal pictures",
+        [
+            "How clean the background comes back: higher is better for both. A network that is "
+            "hardly better than the mean colour of the training pictures has learned little."
+        ],
+        [Table(("reconstruction of", "PSNR (dB)", "SSIM"), rows)],
     )
+
+
+def _quality(quality: Mapping[str, float | None]) -> list[str]:
+    return [number(quality.get(key)) for key in ("psnr", "ssim")]
 
 
 def _choice(chosen: Mapping[str, Any]) -> tuple[list[str], list[Table]]:
@@ -182,18 +174,19 @@ def _choice(chosen: Mapping[str, Any]) -> tuple[list[str], list[Table]]:
         "pictures held out from training: the criterion is the image AUROC of clean against "
         "painted ones, averaged over the kinds of defect. No test picture had a say."
     ]
-    rows = [
-        [
-            c["residual"],
-            f"{c['smoothing']:g}",
-            *(percent(c[k]) for k in ("pixel_auroc", "aupro", "criterion")),
-        ]
-        for c in chosen.get("candidates", ())
-    ]
+    rows = [_candidate(row["residual"], row) for row in chosen.get("candidates", ())]
+    if untrained := chosen.get("untrained"):
+        name = f"no training: constant reconstruction, {untrained['residual']}"
+        rows.append(_candidate(name, untrained))
     header = ("residual", "smoothing, pixels", "pixel AUROC", "AUPRO", "criterion")
     return texts, [
         Table(header, rows or [[chosen["residual"], f"{chosen['smoothing']:g}", *"---"]])
     ]
+
+
+def _candidate(name: str, row: Mapping[str, Any]) -> list[str]:
+    figures = (percent(row[key]) for key in ("pixel_auroc", "aupro", "criterion"))
+    return [name, f"{row['smoothing']:g}", *figures]
 
 
 def _run_tables(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> list[Table]:
@@ -205,7 +198,7 @@ def _run_tables(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> list[Ta
         ("parameters", f"{model['parameters']:,}"),
         ("multiply-adds per patch", f"{model['multiply_adds_per_patch']:,}"),
         *(
-            (f"seconds of {name.replace('_', ' ')}", _count(value))
+            (f"seconds of {name.replace('_', ' ')}", count(value))
             for name, value in metrics["seconds"].items()
         ),
     ]
@@ -213,19 +206,6 @@ def _run_tables(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> list[Ta
     versions = [(name, str(value)) for name, value in saved.get("versions", {}).items()]
     tables = [Table(("size and time", ""), facts), Table(("setting", "value"), settings)]
     return tables + ([Table(("package", "version"), versions)] if versions else [])
-
-
-def _pictures(folder: Path, *stems: str) -> list[Picture]:
-    paths = [folder / f"{stem}.png" for stem in stems]
-    return [Picture(path, CAPTIONS[path.name]) for path in paths if path.is_file()]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _count(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
 
 
 def _plain(value: Any) -> str:

@@ -9,13 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..run.arms import ARMS
+from ..scoring.baselines import CONSTANT, INPUT_ONLY
 from . import paper
 
 MEASURES = {
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "aupro": "AUPRO",
+    "aupro_05": "AUPRO to 0.05",
     "image_auroc": "image AUROC",
+    "image_ap": "image AP",
     "best_f1": "best F1 (oracle: threshold chosen on the labels)",
 }
 SCORES = {
@@ -24,8 +27,8 @@ SCORES = {
     "l1": "L1",
     "aw_ssim": "AW-SSIM map",
     "gradient": "multi-scale gradients",
+    CONSTANT: "constant reconstruction, scored the same way as the network's",
 }
-INPUT_ONLY = "input only: "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +41,12 @@ class Table:
 
 
 def paper_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    if metrics["category"] not in paper.TABLE_1 or not metrics["scores"]:
+    if not is_the_papers(metrics) or not metrics["scores"]:
         return []
     rows = []
     for name in ("chosen", "plain l1"):
         ours = metrics["scores"][name]["all"]["pixel_auroc"]
-        rows.append([SCORES[name], percent(ours, 2), *_beside_paper(ours, metrics["category"])])
+        rows.append([SCORES[name], percent(ours, 2), *_beside_paper(ours, metrics)])
     header = ("pixel AUROC, %", "ours", "the paper's figure", "difference")
     return [Table(header, rows, strong=SCORES["chosen"])]
 
@@ -86,8 +89,11 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
     if len({(run["category"], run["preset"]) for run in runs}) != 1:
         raise ValueError("an ablation compares runs of one category and one preset")
     columns = ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")
-    header = ["arm", "n", *(MEASURES[key] for key in columns)]
-    header += ["pixel AUROC, plain residual", "paper, hazelnut only"]
+    header = ["arm", "seeds", *(MEASURES[key] for key in columns)]
+    header.append("pixel AUROC, plain residual")
+    # The paper's Table 2 is of that category alone.
+    beside = runs[0]["category"] == "hazelnut" and all(map(is_the_papers, runs))
+    header += ["paper, hazelnut only"] if beside else []
     rows = []
     for name, arm in ARMS.items():
         those = [run for run in runs if run["arm"] == name]
@@ -95,39 +101,66 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
             continue
         cells = [_spread(_figures(those, "chosen", key)) for key in columns]
         cells.append(_spread(_figures(those, "plain l1", "pixel_auroc")))
-        cells.append("-" if arm.table_2 is None else f"{arm.table_2:.2f}")
+        if beside:
+            cells.append("-" if arm.table_2 is None else f"{arm.table_2:.2f}")
         rows.append([arm.title, str(len(those)), *cells])
+    # Every arm has the same one, for each seed.
+    untrained = list({run["seed"]: run for run in runs}.values())
+    cells = [_spread(_figures(untrained, CONSTANT, key)) for key in columns]
+    rest = ["-"] * (len(header) - 2 - len(cells))
+    rows.append([f"no training: {SCORES[CONSTANT]}", str(len(untrained)), *cells, *rest])
     return _markdown(Table(header, rows))
+
+
+def ablation_notes(runs: Sequence[Mapping[str, Any]], pictures: Sequence[str]) -> str:
+    """Markdown below the table: the rows of arms.png by number, and what is doubtful of runs."""
+    lines = [f"{number}. {escape_markdown(name)}" for number, name in enumerate(pictures, start=1)]
+    blocks = ["The rows of arms.png:\n\n" + "\n".join(lines)] if lines else []
+    for run in runs:
+        doubts = [f"- {escape_markdown(text)}" for text in run.get("doubts", ())]
+        if doubts:
+            head = f"Before you trust {run['arm']}, seed {run['seed']}:"
+            blocks.append("\n".join([head, "", *doubts]))
+    return "".join(f"\n{block}\n" for block in blocks)
 
 
 def category_table(runs: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: ours, the paper's figure and the difference for each category, percent."""
     if len({(run["arm"], run["preset"]) for run in runs}) != 1:
         raise ValueError("a table of categories compares runs of one arm and one preset")
-    header = ["category", "n", "test pictures, normal / defective", "pixel AUROC, ours"]
-    header += ["paper", "difference", "plain residual", "best input-only baseline"]
+    beside = any(map(is_the_papers, runs))
+    header = ["category", "seeds", "test pictures, normal / defective", "pixel AUROC, ours"]
+    header += ["paper", "difference"] if beside else []
+    header += ["plain residual", "constant reconstruction, no training", "best without training"]
     header += ["AUPRO", "pixel AP", "image AUROC"]
     rows = []
     for category in dict.fromkeys(run["category"] for run in runs):
         those = [run for run in runs if run["category"] == category]
         ours = _figures(those, "chosen", "pixel_auroc")
         names = [name for name in those[0]["scores"] if name.startswith(INPUT_ONLY)]
-        # No seed changes what needs no training.
-        baselines = [_figures(those, name, "pixel_auroc")[0] for name in names]
+        untrained = [_mean(_figures(those, name, "pixel_auroc")) for name in names]
         rows.append(
             [
                 category,
                 str(len(those)),
                 " / ".join(map(str, count_test_pictures(those[0]))),
                 _spread(ours),
-                *_beside_paper(_mean(ours), category),
+                *(_beside_paper(_mean(ours), those[0]) if beside else ()),
                 _spread(_figures(those, "plain l1", "pixel_auroc")),
-                percent(max((b for b in baselines if b is not None), default=None)),
+                _spread(_figures(those, CONSTANT, "pixel_auroc")),
+                percent(max((b for b in untrained if b is not None), default=None)),
                 *(_spread(_figures(those, "chosen", k)) for k in ("aupro", "pixel_ap")),
                 _spread(_figures(those, "chosen", "image_auroc")),
             ]
         )
     return _markdown(Table(header, rows))
+
+
+def format_summary(metrics: Mapping[str, Any]) -> str:
+    """For the terminal: what speaks against the figures, then the figures."""
+    # Runs of earlier versions hold no doubts.
+    careful = [f"careful: {text}" for text in metrics.get("doubts", ())]
+    return "\n".join([metrics["category"], *careful, format_scores(metrics)])
 
 
 def format_scores(metrics: Mapping[str, Any]) -> str:
@@ -136,10 +169,10 @@ def format_scores(metrics: Mapping[str, Any]) -> str:
         return "no test pictures with defects, so no scores"
     width = max(len(name) for name in metrics["scores"])
     labels = [*list(MEASURES.values())[:-1], "best F1 (oracle)"]
-    lines = [" " * width + "".join(f"{label:>18}" for label in labels)]
+    lines = [" " * width + "".join(f"  {label}" for label in labels)]
     for name, parts in metrics["scores"].items():
-        cells = "".join(f"{percent(parts['all'][key]):>18}" for key in MEASURES)
-        lines.append(f"{name:<{width}}{cells}")
+        cells = zip(labels, _cells(parts["all"]), strict=True)
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>{len(la) + 2}}" for la, cell in cells))
     lines += [f"note: {note}" for note in metrics.get("notes", ())]
     return "\n".join(lines)
 
@@ -152,12 +185,19 @@ def _signed_percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:+.{digits}f}"
 
 
-def _beside_paper(ours: float | None, category: str) -> tuple[str, str]:
-    """The paper's figure for a category, and ours less the paper's."""
-    theirs = paper.TABLE_1.get(category)
-    if theirs is None:
+def _beside_paper(ours: float | None, metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """The paper's figure, and ours less the paper's; nothing beside other pictures than its."""
+    if not is_the_papers(metrics):
         return "-", "-"
+    theirs = paper.TABLE_1[metrics["category"]]
     return f"{theirs:.2f}", _signed_percent(None if ours is None else ours - theirs / 100, 2)
+
+
+def is_the_papers(metrics: Mapping[str, Any]) -> bool:
+    images = metrics["images"]
+    normal, defective = count_test_pictures(metrics)
+    train = images["train"] + images["validation"]
+    return paper.is_official(metrics["category"], train, normal, defective)
 
 
 def count_test_pictures(metrics: Mapping[str, Any]) -> tuple[int, int]:

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..pictures.category import Sample
+from ..defects.painted import KINDS, paint_validation_defect
+from ..pictures.category import NORMAL, Sample
 from ..pictures.files import load_image
 from ..pictures.foreground import estimate_foreground
 from ..pictures.masks import read_mask, shrink
+from ..pictures.stored import as_floats
 from ..run.progress import progress
 from ..run.run import Run
 from ..run.settings import Settings
 from ..training.data import RunData
-from ..training.model import count_multiply_adds, count_parameters
 from ..training.stages import training_seconds
-from .baselines import input_only_maps, mean_image
-from .metrics import Map, Scores, reconstruction_quality
+from .baselines import (
+    CONSTANT,
+    INPUT_ONLY,
+    ConstantColour,
+    Untrained,
+    compare_reconstructions,
+    input_only_maps,
+    mean_image,
+)
+from .doubts import doubts
+from .metrics import Map, Scores, mean_quality, reconstruction_quality
 from .pixel_counts import Regions
 from .residuals import BASE_RESIDUALS
+from .run_metrics import about_choice, about_run, about_test
 from .scorer import Normality, Scorer, reconstruct_and_compare
-from .selection import Choice
+from .selection import Choice, choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +57,11 @@ class Result:
     reconstruction: Tensor
     maps: dict[str, Map]
 
+    @property
+    def score(self) -> float:
+        """The picture's own, the largest value of its map."""
+        return float(self.maps["chosen"].max())
+
 
 @dataclasses.dataclass
 class Findings:
@@ -53,20 +70,21 @@ class Findings:
     scores: Scores = dataclasses.field(default_factory=Scores)
     quality: list[dict[str, float]] = dataclasses.field(default_factory=list)
     """Of the reconstruction of each normal image."""
+    pictures: list[tuple[Sample, float]] = dataclasses.field(default_factory=list)
+    """Each with its score."""
     shown: list[Result] = dataclasses.field(default_factory=list)
     """Those to be drawn."""
 
     def merge(self, other: Findings) -> None:
         self.scores.merge(other.scores)
         self.quality += other.quality
+        self.pictures += other.pictures
         self.shown += other.shown
 
     def image_scores(self) -> tuple[list[float], list[float]]:
         """Of all normal and of all defective images, under the score "chosen"."""
-        scores = self.scores.image_scores
-        chosen = {kind: values for (name, kind), values in scores.items() if name == "chosen"}
-        defective = [score for kind in self.scores.defects() for score in chosen[kind]]
-        return chosen.get("good", []), defective
+        normal = [score for sample, score in self.pictures if sample.defect == NORMAL]
+        return normal, [score for sample, score in self.pictures if sample.defect != NORMAL]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,23 +101,44 @@ def score_test_images(model: nn.Module, choice: Choice, data: RunData, run: Run)
     """Score the test images, shared by the processes; each is counted once.
 
     `scorer.safetensors` is left in the run's folder: with it the run is ready for `predict`.
+    Without a test set, held-out images stand in where pictures are shown.
     """
     started = time.perf_counter()
     model.eval()
     if run.is_main:
         choice.scorer.save(run.folder / "scorer.safetensors")
-    findings, *others = gather_object([_score_my_share(model, choice, data, run)])
+    mean = mean_image(data.train)
+    constant = ConstantColour(mean).to(run.device)
+    untrained_choice = choose(constant, data, run.settings)
+    untrained = Untrained(mean, constant, untrained_choice.scorer)
+    findings, *others = gather_object([_score_my_share(model, choice, untrained, data, run)])
     for other in others:
         findings.merge(other)
+    findings.pictures.sort(key=lambda picture: picture[0].image_path)
     findings.shown.sort(key=lambda result: result.sample.name)
-    about_run = _about_run(model, data, run)
+    if not data.test:
+        findings.shown = held_out_pictures(model, choice.scorer, data, run.settings)
+    reconstructions = compare_reconstructions(model, constant, data.held_out, run.settings)
     seconds = training_seconds(run.folder)
     seconds["evaluation"] = round(time.perf_counter() - started, 1)
-    about_test = _about_test(findings, choice, run.settings)
-    return Evaluation(findings, choice, {**about_run, "seconds": seconds, **about_test})
+    metrics = {
+        **about_run(model, data, run),
+        "seconds": seconds,
+        **about_choice(choice, untrained_choice, run.settings.scoring),
+        **about_test(findings.scores, *findings.image_scores(), choice.scorer),
+        "reconstruction_of_normals": mean_quality(findings.quality),
+        "reconstruction_of_held_out": reconstructions,
+        "shown": [
+            {"picture": result.sample.name, "kind": result.sample.defect, "score": result.score}
+            for result in findings.shown
+        ],
+    }
+    return Evaluation(findings, choice, {**metrics, "doubts": doubts(metrics)})
 
 
-def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -> Findings:
+def _score_my_share(
+    model: nn.Module, choice: Choice, untrained: Untrained, data: RunData, run: Run
+) -> Findings:
     settings, processes = run.settings, run.processes
     mine = data.test[processes.process_index :: processes.num_processes]
     results = score_samples(
@@ -108,7 +147,7 @@ def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -
         progress(mine, "test images", quiet=not run.is_main or not mine),
         settings,
         normality=choice.normality,
-        mean=mean_image(data.train),
+        untrained=untrained,
     )
     shown = first_of_each_kind(data.test, settings.scoring.pictures_per_type)
     findings = Findings()
@@ -119,63 +158,13 @@ def _score_my_share(model: nn.Module, choice: Choice, data: RunData, run: Run) -
         kind = result.sample.defect
         for name, score_map in result.maps.items():
             findings.scores.add(name, kind, score_map, result.regions, foreground)
-        if kind == "good":
+        findings.pictures.append((result.sample, result.score))
+        if kind == NORMAL:
             pair = (result.image.numpy(), result.reconstruction.numpy())
             findings.quality.append(reconstruction_quality(*pair))
         if result.sample in shown:
             findings.shown.append(result)
     return findings
-
-
-def _about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
-    settings, precision = run.settings, run.settings.training.mixed_precision
-    return {
-        "category": settings.data.category,
-        "arm": settings.stages.arm,
-        "preset": settings.preset,
-        "seed": settings.training.seed,
-        "device": device_name(run.device),
-        "precision": "float32" if precision == "no" else precision,
-        "images": {
-            "train": len(data.train),
-            "validation": len(data.held_out),
-            "test": dict(Counter(sample.defect for sample in data.test)),
-        },
-        "notes": [str(note) for note in data.notes],
-        "model": {
-            "parameters": count_parameters(model),
-            "multiply_adds_per_patch": count_multiply_adds(
-                model, settings.data.channels, settings.training.patch_size
-            ),
-        },
-    }
-
-
-def _about_test(findings: Findings, choice: Choice, settings: Settings) -> dict[str, Any]:
-    scorer, scores = choice.scorer, findings.scores
-    normal, defective = findings.image_scores()
-    return {
-        "chosen_on_held_out_normals": {
-            "residual": scorer.residual,
-            "smoothing": scorer.smoothing,
-            "candidates": choice.candidates,
-        },
-        "thresholds": {
-            "quantile": settings.scoring.threshold_quantile,
-            "pixel": scorer.pixel_threshold,
-            "image": scorer.image_threshold,
-        },
-        "dominating_defect": scores.dominating() if scores.names() else None,
-        "scores": scores.table(),
-        "at_threshold": {
-            "defective_images_found": _share_above(defective, scorer.image_threshold),
-            "normal_images_flagged": _share_above(normal, scorer.image_threshold),
-        },
-        "reconstruction_of_normals": {
-            key: _finite_mean([figures[key] for figures in findings.quality])
-            for key in ("psnr", "ssim")
-        },
-    }
 
 
 def score_samples(
@@ -185,12 +174,12 @@ def score_samples(
     settings: Settings,
     *,
     normality: Normality | None = None,
-    mean: Map | None = None,
+    untrained: Untrained | None = None,
 ) -> Iterator[Result]:
     """Score pictures one at a time, so that memory does not grow with their number.
 
-    With `normality` each single residual is scored too; with `mean`, the mean normal image, so are
-    the baselines that need no network.
+    With `normality` each single residual is scored too; with `untrained`, so are the baselines
+    that need no training.
     """
     parts = []
     if normality is not None:
@@ -198,25 +187,63 @@ def score_samples(
             dataclasses.replace(scorer, residual=part, normality=normality)
             for part in BASE_RESIDUALS
         ]
-    device = next(model.parameters()).device
     for sample in samples:
         data = settings.data
         image = load_image(sample.image_path, data.image_size, data.channels, data.white)
-        size = (data.image_size, data.image_size)
-        mask = np.zeros(size, dtype=bool)
+        mask = np.zeros((data.image_size, data.image_size), dtype=bool)
         if sample.mask_path is not None:
             mask = read_mask(sample.mask_path).defective
-        reconstruction, residuals = reconstruct_and_compare(model, image.to(device), settings)
-        maps = {"chosen": scorer(residuals), "plain l1": residuals["l1"]}
-        maps |= {part.residual: part(residuals) for part in parts}
-        arrays = {name: score_map.cpu().numpy() for name, score_map in maps.items()}
-        if mean is not None:
-            baselines = input_only_maps(image, mean, scorer.smoothing)
-            arrays |= {
-                f"input only: {name.replace('_', ' ')}": value for name, value in baselines.items()
-            }
-        small, regions = torch.from_numpy(shrink(mask, data.image_size)), Regions.of(mask, size)
-        yield Result(sample, image, small, regions, reconstruction.cpu(), arrays)
+        yield _score(model, scorer, sample, image, mask, settings, parts, untrained)
+
+
+@torch.inference_mode()
+def held_out_pictures(
+    model: nn.Module, scorer: Scorer, data: RunData, settings: Settings
+) -> list[Result]:
+    """Some held-out normal images, and the same with a painted defect of each kind."""
+    random = np.random.default_rng(settings.training.seed)
+    results = []
+    for number, held_out in enumerate(data.held_out[: settings.scoring.pictures_per_type]):
+        image = as_floats(held_out.cpu())
+        foregrounds = data.held_out_foregrounds
+        foreground = None if foregrounds is None else foregrounds[number].cpu().numpy()
+        pictures = [("held_out", image, np.zeros(image.shape[1:], dtype=bool))]
+        for kind in KINDS:
+            painted, mask = paint_validation_defect(image.numpy(), kind, random, foreground)
+            pictures.append((f"painted_{kind}", torch.from_numpy(painted), mask))
+        for kind, shown, mask in pictures:
+            sample = Sample(Path(f"{number}.png"), None, kind)
+            results.append(_score(model, scorer, sample, shown, mask, settings))
+    return results
+
+
+def _score(
+    model: nn.Module,
+    scorer: Scorer,
+    sample: Sample,
+    image: Tensor,
+    mask: NDArray[np.bool_],
+    settings: Settings,
+    parts: Sequence[Scorer] = (),
+    untrained: Untrained | None = None,
+) -> Result:
+    """`mask` has a size of its own."""
+    on_device = image.to(next(model.parameters()).device)
+    reconstruction, residuals = reconstruct_and_compare(model, on_device, settings)
+    maps = {"chosen": scorer(residuals), "plain l1": residuals["l1"]}
+    maps |= {part.residual: part(residuals) for part in parts}
+    if untrained is not None:
+        _, residuals = reconstruct_and_compare(
+            untrained.constant, on_device, settings, untrained.scorer.parts
+        )
+        maps[CONSTANT] = untrained.scorer(residuals)
+    arrays = {name: score_map.cpu().numpy() for name, score_map in maps.items()}
+    if untrained is not None:
+        others = input_only_maps(image, untrained.mean, scorer.smoothing)
+        arrays |= {f"{INPUT_ONLY}{name.replace('_', ' ')}": map_ for name, map_ in others.items()}
+    size = image.shape[-1]
+    small, regions = torch.from_numpy(shrink(mask, size)), Regions.of(mask, (size, size))
+    return Result(sample, image, small, regions, reconstruction.cpu(), arrays)
 
 
 def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -228,19 +255,3 @@ def first_of_each_kind(samples: Sequence[Sample], count: int) -> list[Sample]:
         if seen[sample.defect] <= count:
             first.append(sample)
     return first
-
-
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _finite_mean(values: list[float]) -> float | None:
-    """None for no values, and for the infinite PSNR of a perfect reconstruction."""
-    mean = float(np.mean(values)) if values else math.inf
-    return mean if math.isfinite(mean) else None
-
-
-def _share_above(scores: list[float], threshold: float) -> float | None:
-    return sum(score > threshold for score in scores) / len(scores) if scores else None

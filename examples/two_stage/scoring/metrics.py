@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,18 @@ def best_f1(counts: PixelCounts) -> float | None:
     """Largest F1 of any threshold. An oracle: the threshold is chosen on the labels."""
     if not counts.has_both():
         return None
-    labels, scores, weights = _weighted(counts.normal, counts.defective)
+    return _best_f1(*_weighted(counts.normal, counts.defective))
+
+
+def best_image_f1(normal: Sequence[float], defective: Sequence[float]) -> float | None:
+    """The same of images' scores."""
+    if not (normal and defective):
+        return None
+    labels = np.repeat([False, True], [len(normal), len(defective)])
+    return _best_f1(labels, np.array([*normal, *defective]), None)
+
+
+def _best_f1(labels: Mask, scores: NDArray[np.generic], weights: Floats | None) -> float:
     precision, recall, _ = precision_recall_curve(labels, scores, sample_weight=weights)
     # Where precision and recall are both 0, so is F1.
     both = np.maximum(precision + recall, np.finfo(np.float64).tiny)
@@ -193,11 +205,15 @@ class Scores:
             for name in self.names()
         }
 
+    def pixels_of(self, name: str) -> PixelCounts:
+        """The pixels of all images under one score; empty where it saw none."""
+        return _total(self.pixels, name, ["good", *self.defects()])
+
     def curves(self, points: int = 256) -> dict[str, dict[str, list[list[float]]]]:
         """ROC and PRO curve of each score over all images, at no more than `points` points."""
         curves = {}
         for name in self.names():
-            counts = _total(self.pixels, name, ["good", *self.defects()])
+            counts = self.pixels_of(name)
             curves[name] = {"roc": _thin(*roc(counts), points), "pro": _thin(*pro(counts), points)}
         return curves
 
@@ -208,6 +224,7 @@ class Scores:
         if normal and defective:
             labels = np.repeat([False, True], [len(normal), len(defective)])
             figures["image_auroc"] = float(roc_auc_score(labels, normal + defective))
+            figures["image_ap"] = float(average_precision_score(labels, normal + defective))
         return figures
 
     def _expect_foreground(self, given: bool) -> None:
@@ -217,12 +234,14 @@ class Scores:
 
 
 def pixel_metrics(counts: PixelCounts) -> Metrics:
-    """All figures of pixels; "image_auroc" is None, for counts know of no images."""
+    """All figures of pixels; those of images are None, for counts know of no images."""
     return {
         "pixel_auroc": pixel_auroc(counts),
         "pixel_ap": pixel_ap(counts),
         "aupro": aupro(counts),
+        "aupro_05": aupro(counts, limit=0.05),
         "image_auroc": None,
+        "image_ap": None,
         "best_f1": best_f1(counts),
     }
 
@@ -246,6 +265,15 @@ def reconstruction_quality(
         use_sample_covariance=False,
     )
     return {"psnr": float(psnr), "ssim": float(ssim)}
+
+
+def mean_quality(qualities: Sequence[dict[str, float]]) -> dict[str, float | None]:
+    """Of several images; None for no images, and for the infinite PSNR of identical ones."""
+    means: dict[str, float | None] = {}
+    for key in ("psnr", "ssim"):
+        mean = float(np.mean([one[key] for one in qualities])) if qualities else np.inf
+        means[key] = mean if np.isfinite(mean) else None
+    return means
 
 
 def _total(counts: dict[tuple[str, str], PixelCounts], name: str, kinds: list[str]) -> PixelCounts:

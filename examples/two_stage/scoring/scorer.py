@@ -66,6 +66,8 @@ class Scorer:
     """Pixels above it are called defective."""
     image_threshold: float
     """Images whose score, the map's largest value, is above it are called defective."""
+    held_out: int | None = None
+    """How many normal images the thresholds are of; None in files of earlier versions."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -83,6 +85,8 @@ class Scorer:
             tensors[f"mean.{part}"] = self.normality.means[part].contiguous().cpu()
             tensors[f"std.{part}"] = self.normality.stds[part].contiguous().cpu()
         values = {name: getattr(self, name) for name in FIELDS}
+        if self.held_out is not None:
+            values["held_out"] = self.held_out
         write_atomically(path, save(tensors, metadata={"scorer": json.dumps(values)}))
 
     @classmethod
@@ -110,7 +114,7 @@ class Scorer:
 
 def _check_scorer(values: Any, tensors: Mapping[str, Tensor]) -> None:
     """NaN would not fail: it would call every picture good."""
-    if not isinstance(values, dict) or set(values) != set(FIELDS):
+    if not isinstance(values, dict) or set(values) - {"held_out"} != set(FIELDS):
         raise ValueError(f"expected the values {', '.join(FIELDS)}, got {brief(values)}")
     if values["residual"] not in SCORED:
         raise ValueError(
@@ -119,6 +123,9 @@ def _check_scorer(values: Any, tensors: Mapping[str, Tensor]) -> None:
     for name in FIELDS[1:]:
         if not fits(values[name], float):
             raise ValueError(f"{name} must be a finite number, got {brief(values[name])}")
+    held_out = values.get("held_out")
+    if not fits(held_out, int | None) or (held_out is not None and held_out < 1):
+        raise ValueError(f"held_out must be a count of images, got {brief(held_out)}")
     parts = residual_parts(values["residual"])
     expected = {f"{kind}.{part}" for kind in ("mean", "std") for part in parts}
     if set(tensors) != expected:

@@ -34,6 +34,7 @@ from .scorer import (
     residuals_of,
     smooth,
 )
+from .thresholds import image_threshold
 
 # A residual, such as l1+aw_ssim, and the std that smooths its map.
 Candidate = tuple[str, float]
@@ -70,7 +71,8 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
     # Rounding may differ between processes; all of them score what the first one chose.
     own = [getattr(scorer, name) for name in FIELDS]
     chosen, table = broadcast_object_list([own, table])
-    scorer = Scorer(normality=normality, **dict(zip(FIELDS, chosen, strict=True)))
+    values = dict(zip(FIELDS, chosen, strict=True))
+    scorer = Scorer(normality=normality, held_out=len(data.held_out), **values)
     return Choice(scorer, normality, table)
 
 
@@ -150,8 +152,10 @@ def choose_scorer(
             {part: normality.stds[part] for part in parts},
         ),
         pixel_threshold=pixel_thresholds[best],
-        # Of few images the quantile is their largest score.
-        image_threshold=float(np.quantile(clean[best], share, method="higher")),
+        image_threshold=image_threshold(
+            clean[best], [score for scores in painted[best].values() for score in scores], share
+        ),
+        held_out=len(held_out),
     )
     return scorer, table
 

@@ -134,7 +134,8 @@ def load_run_data(
     data, defects, seed = settings.data, settings.defects, settings.training.seed
     data_root = data_root_of(data, folder)
     if data.data_root is None:
-        write_demo_dataset(data_root, data.category, seed=seed)
+        _, apart = split_held_out(NORMALS, data, seed)
+        write_demo_dataset(data_root, data.category, seed=seed, held_out=apart.tolist())
     allow_megapixels(settings.running.max_megapixels)
     files = find_category(data_root, data.category, white=data.white, with_test=with_test)
     if data.data_root is None:
