@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.filters import sobel
 from torch import Tensor, nn
 
-from ..pictures.stored import white_of
+from ..pictures.stored import as_floats, white_of
 from ..run.settings import Settings
 from ..training.data import spread
 from .metrics import mean_quality, reconstruction_quality
@@ -77,13 +77,13 @@ def input_only_maps(image: Tensor, mean: Map, sigma: float) -> dict[str, Map]:
 def compare_reconstructions(
     model: nn.Module, constant: ConstantColour, images: Tensor, settings: Settings
 ) -> dict[str, Any]:
-    """Mean PSNR and SSIM of normal images, N x C x S x S uint8, that training never saw.
+    """Mean PSNR and SSIM of normal images, N x C x S x S as stored, that training never saw.
 
     Of the network's reconstruction and of the constant one.
     """
     some = spread(images, _IMAGES_COMPARED)
     qualities: dict[str, list[dict[str, float]]] = {"network": [], "constant": []}
-    for image in some.float() / 255:
+    for image in as_floats(some):
         for name, network in (("network", model), ("constant", constant)):
             reconstruction, _ = reconstruct_and_compare(network, image, settings, parts=())
             pair = image.cpu().numpy(), reconstruction.cpu().numpy()
