@@ -17,6 +17,7 @@ from PIL import Image
 from two_stage.commands import ablate, evaluate, predict, tune
 from two_stage.commands.train import main as train
 from two_stage.run.checkpoint import CURRENT
+from two_stage.run.errors import UserError
 from two_stage.run.lock import LOCK
 from two_stage.training import stages
 
@@ -89,6 +90,11 @@ def test_killed_at_any_file_operation_it_goes_on(
     # The last ones always: what is nearly complete must not be taken for complete.
     for state in dict.fromkeys(states[:: EVERY[name]] + states[-3:]):
         replace(folder, state)
+        if name == "predict" and (state / "scores.csv").exists():
+            # Its results are complete, and are never written over.
+            with pytest.raises(UserError, match="holds something already"):
+                command()
+            continue
         command()
         after = contents(folder)
         assert after.keys() == whole.keys(), state.name
@@ -110,7 +116,11 @@ def test_interrupted_while_it_overwrites_a_run_is_a_run_still(
     for state in deleting:
         replace(folder, state)
         commands(data, run, folder)["train"]()
-        assert contents(folder) == whole, state.name
+        after = contents(folder)
+        assert after.keys() == whole.keys(), state.name
+        # Two files say whether it was told to overwrite; the report repeats the settings.
+        told = {"settings.yaml", "report.md", "report.html"}
+        assert [key for key in whole.keys() - told if after[key] != whole[key]] == [], state.name
 
 
 def test_a_process_of_its_own_is_killed_outright(data: Path, run: Path, tmp_path: Path) -> None:
