@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,17 +16,13 @@ from matplotlib import colormaps
 from PIL import Image
 from scipy.ndimage import binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
-from two_stage.commands.predict import (
-    Thresholds,
-    main,
-    pictures_below,
-    png_names,
-    resize_map,
-    row_of,
-)
-from two_stage.pictures.files import load_image
+from two_stage.commands import predict as module
+from two_stage.commands.predict import Thresholds, main, pictures_below, row_of
+from two_stage.commands.predicted_pictures import png_names, resize_map
+from two_stage.pictures.files import load_image, read_picture
 from two_stage.report.figures import COLOUR_MAP, FOUND
 from two_stage.run.errors import UserError
+from two_stage.scoring.scorer import Scorer
 from two_stage.scoring.trained_run import load_trained_run
 
 
@@ -57,7 +55,7 @@ def predict(run: Path, pictures: Path, out: Path, *options: str) -> list[dict[st
 
 
 def read(out: Path) -> list[dict[str, str]]:
-    with (out / "scores.csv").open(newline="") as file:
+    with (out / "scores.csv").open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -79,7 +77,9 @@ def test_every_picture_is_scored_and_drawn_at_its_own_size(
         _, expected = run.score(load_image(pictures / name, 72, 3))
         assert (int(row["width"]), int(row["height"])) == size
         assert float(row["score"]) == float(expected.max())
-        assert row["defective"] == ("yes" if float(expected.max()) > IMAGE_THRESHOLD else "no")
+        is_defective = float(expected.max()) > IMAGE_THRESHOLD
+        assert row["defective"] == ("yes" if is_defective else "no")
+        assert row["verdict"] == ("defective" if is_defective else "good")
         share = (expected > PIXEL_THRESHOLD).float().mean()
         assert float(row["share_above_pixel_threshold"]) == pytest.approx(float(share))
         assert row["error"] == ""
@@ -107,8 +107,11 @@ def test_the_overlay_is_the_picture_with_a_line_where_the_map_is_above(
     run_folder: Path, pictures: Path, tmp_path: Path
 ) -> None:
     picture = np.asarray(Image.open(pictures / "wide.png"))
-    for number, (threshold, lined) in enumerate((("-1e9", True), ("1e9", False))):
+    for number, (threshold, lined) in enumerate((("0", True), ("1e9", False))):
         out = tmp_path / f"out_{number}"
+        # Above 0 everywhere.
+        lift(run_folder, tmp_path / f"run_{number}")
+        run_folder = tmp_path / f"run_{number}"
         rows = predict(run_folder, pictures, out, "--pixel-threshold", threshold)
         drawn = np.asarray(Image.open(out / "overlays" / "wide.png"))
         assert np.array_equal(drawn, picture) is not lined
@@ -186,32 +189,180 @@ def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
     for name in ("sub/broken.png", "short.png"):
         assert rows[name]["error"].startswith("error: ")
         assert Path(name).name in rows[name]["error"]
-        assert rows[name]["score"] == rows[name]["defective"] == ""
+        assert rows[name]["score"] == ""
+        # Who looks at one column alone must not let it pass.
+        assert (rows[name]["defective"], rows[name]["verdict"]) == ("yes", "unreadable")
     readable = [row for row in rows.values() if not row["error"]]
     assert len(readable) == 4
     assert all(row["score"] for row in readable)
 
 
-def test_rows_are_kept_when_the_command_is_stopped(
+def stop_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the picture of that number is read."""
+    calls = []
+
+    def reading(path: Path) -> Image.Image:
+        calls.append(path)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return read_picture(path)
+
+    monkeypatch.setattr(module, "read_picture", reading)
+
+
+def test_a_stopped_command_goes_on_where_it_stopped(
     run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import two_stage.commands.predict as module
+    for number in range(4):
+        Image.new("L", (20, 30), 60 * number).save(pictures / f"flat_{number}.png")
+    (pictures / "sub" / "broken.png").write_bytes(b"no picture")
+    expected, out = tmp_path / "at_once", tmp_path / "out"
+    with pytest.raises(SystemExit, match="1 of 9 pictures could not be read"):
+        predict(run_folder, pictures, expected)
+    for number, least in ((6, 3), (4, 4)):
+        with monkeypatch.context() as patch:
+            stop_at(number, patch)
+            with pytest.raises(KeyboardInterrupt):
+                predict(run_folder, pictures, out)
+        assert not (out / "scores.csv").exists()
+        lines = (out / "scores.csv.partial").read_text(encoding="utf-8-sig").splitlines()
+        assert lines[0].startswith("file,score")
+        assert len(lines) - 1 >= least
+    # As if the power had gone while a row was written.
+    with (out / "scores.csv.partial").open("ab") as file:
+        file.write(b"half,0.")
+    scored = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            module, "read_picture", lambda path: scored.append(path) or read_picture(path)
+        )
+        with pytest.raises(SystemExit, match="1 of 9"):
+            predict(run_folder, pictures, out)
+    assert 0 < len(scored) <= 4
+    assert (out / "scores.csv").read_bytes() == (expected / "scores.csv").read_bytes()
+    files = [sorted(p.relative_to(one) for p in one.rglob("*.*")) for one in (out, expected)]
+    assert files[0] == files[1]
 
-    calls, lines = [], []
 
-    def stop_at_the_third(path: Path, size: int, channels: int) -> torch.Tensor:
-        calls.append(path)
-        if len(calls) == 3:
-            # Now: not even a stop that lets nothing be closed loses a row.
-            lines.extend((tmp_path / "out" / "scores.csv.partial").read_text().splitlines())
-            raise KeyboardInterrupt
-        return load_image(path, size, channels)
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        (("--threshold", "3.5"), "threshold"),
+        (("--pixel-threshold", "3.5"), "pixel threshold"),
+        (("--no-overlays",), "choice of heat maps and overlays"),
+        (("--run", "other"), "run"),
+    ],
+)
+def test_a_stopped_command_is_not_mixed_with_another(
+    options: tuple[str, ...],
+    changed: str,
+    run_folder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "other", channels=1)
+    with monkeypatch.context() as patch:
+        stop_at(4, patch)
+        with pytest.raises(KeyboardInterrupt):
+            predict(run_folder, pictures, tmp_path / "out")
+    before = (tmp_path / "out" / "scores.csv.partial").read_bytes()
+    with pytest.raises(UserError, match=f"another command, with another {changed};"):
+        predict(run_folder, pictures, tmp_path / "out", *options)
+    assert (tmp_path / "out" / "scores.csv.partial").read_bytes() == before
 
-    monkeypatch.setattr(module, "load_image", stop_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        predict(run_folder, pictures, tmp_path / "out")
-    assert not (tmp_path / "out" / "scores.csv").exists()
-    assert [line.split(",")[0] for line in lines] == ["file", "tall.bmp", "wide.png"]
+
+@pytest.mark.parametrize("name", ["--threshold", "--pixel-threshold"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_threshold_that_would_pass_everything_is_an_error(
+    name: str, value: str, run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"{name} must be a finite number, got {value}; leave it"):
+        predict(run_folder, pictures, tmp_path / "out", f"{name}={value}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pixel_threshold_below_0_is_an_error(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"must be at least 0, got -0\.1"):
+        predict(run_folder, pictures, tmp_path / "out", "--pixel-threshold=-0.1")
+
+
+def test_a_score_that_is_no_number_is_defective() -> None:
+    row = row_of(torch.full((8, 8), torch.nan), 8, 8, Thresholds(image=1.0, pixel=1.0))
+    assert (row["defective"], row["verdict"]) == ("yes", "defective")
+
+
+def test_a_run_whose_own_pixel_threshold_is_below_0_is_drawn(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """A low quantile gives one; a colour scale needs room above 0."""
+    change(run_folder, tmp_path / "run", pixel_threshold=-0.2)
+    assert len(predict(tmp_path / "run", pictures, tmp_path / "out")) == 4
+    with Image.open(tmp_path / "out/heat_maps/wide.png") as drawn:
+        assert len(drawn.getcolors(1 << 24)) > 20
+
+
+def lift(run_folder: Path, folder: Path) -> None:
+    """A copy of a run whose maps lie far above 0 everywhere."""
+    scorer = change(run_folder, folder)
+    means = {part: mean - 100 for part, mean in scorer.normality.means.items()}
+    normality = dataclasses.replace(scorer.normality, means=means)
+    dataclasses.replace(scorer, normality=normality).save(folder / "scorer.safetensors")
+
+
+def change(run_folder: Path, folder: Path, **values: float) -> Scorer:
+    """A copy of a run with other thresholds."""
+    shutil.copytree(run_folder, folder)
+    scorer = dataclasses.replace(Scorer.load(folder / "scorer.safetensors"), **values)
+    scorer.save(folder / "scorer.safetensors")
+    return scorer
+
+
+@pytest.mark.parametrize("name", ["wide.png", "sub/deep.tif"])
+def test_a_single_picture(
+    name: str, run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = pictures / name
+    (row,) = predict(run_folder, place, tmp_path / "out")
+    expected = load_trained_run(run_folder, "cpu").score(load_image(place, 72, 3))[1].max()
+    assert (row["file"], float(row["score"])) == (place.name, float(expected))
+    assert (tmp_path / "out" / "overlays" / place.with_suffix(".png").name).is_file()
+    # Beside the picture, where its results are not taken for pictures.
+    monkeypatch.chdir(place.parent)
+    main([place.name, "--run", str(run_folder), "--device", "cpu"])
+    assert len(read(Path(f"{place.stem}_scores"))) == 1
+
+
+def test_a_single_picture_that_is_none_is_unreadable(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(SystemExit, match="1 of 1 pictures could not be read"):
+        predict(run_folder, tmp_path / "notes.txt", tmp_path / "out")
+    assert [row["verdict"] for row in read(tmp_path / "out")] == ["unreadable"]
+
+
+def test_pictures_of_defective_ones_alone(run_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    scores = {
+        row["file"]: float(row["score"]) for row in predict(run_folder, pictures, tmp_path / "a")
+    }
+    middle = sorted(scores.values())[1]
+    options = ("--only-defective", "--threshold", repr(middle))
+    predict(run_folder, pictures, tmp_path / "b", *options)
+    above = {Path(name).with_suffix(".png") for name, score in scores.items() if score > middle}
+    assert len(above) == 2
+    for kind in ("heat_maps", "overlays"):
+        folder = tmp_path / "b" / kind
+        assert {path.relative_to(folder) for path in folder.rglob("*.png")} == above
+
+
+def test_a_spreadsheet_sees_the_letters_of_a_name(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (9, 9)).save(tmp_path / "pictures" / "Müll 木.png")
+    (row,) = predict(run_folder, tmp_path / "pictures", tmp_path / "out")
+    assert row["file"] == "Müll 木.png"
+    assert (tmp_path / "out" / "scores.csv").read_bytes().startswith(b"\xef\xbb\xbffile,score")
 
 
 def test_results_never_replace_or_join_what_is_there(
@@ -235,7 +386,9 @@ def test_results_never_replace_or_join_what_is_there(
 
 
 def test_folders_without_pictures_are_errors(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(
+        UserError, match=r"a picture or a folder of pictures, there is no .*nowhere"
+    ):
         predict(run_folder, tmp_path / "nowhere", tmp_path / "out")
     empty = tmp_path / "empty"
     (empty / ".hidden").mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..report.tables import ablation_table
 from ..run.arms import ARMS
 from ..run.folder import load_metrics, save_json, write_atomically
 from ..run.groups import ArmName
+from ..run.ownership import refuse_foreign
 from ..run.settings import Settings
 from ..scoring.evaluation import first_of_each_kind, score_samples
 from ..scoring.trained_run import load_trained_run
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str], train: Train) -> None:
 
 def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
     """Train all arms below `folder`; returns the table that `ablation.md` holds."""
+    own = rf"({'|'.join(map(re.escape, ARMS))})-seed-\d+|ablation\.(md|json)(\.partial)?|arms\.png"
+    refuse_foreign(folder, own, proof=bool([*folder.glob("*-seed-*")]), holder="an ablation")
     runs = [
         ablation.settings.changed(arm=arm, seed=seed, run_folder=folder / f"{arm}-seed-{seed}")
         for seed in ablation.seeds
@@ -75,5 +79,5 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> None:
         first = first_of_each_kind(test_samples(settings.data, folder), 1)
         samples = [sample for sample in first if sample.defect != "good"]
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
-        scales[arm] = 2 * trained.scorer.pixel_threshold
+        scales[arm] = trained.scorer.brightest
     save_arm_panels(results, path, scales)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..report.results import draw_artificial_defects
 from ..run.folder import save_json, write_atomically
+from ..run.ownership import refuse_foreign
 from ..run.run import open_run
 from ..run.settings import Settings
 from ..scoring.selection import choose
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def tune(tuning: Tuning, folder: Path) -> str:
     """Train all candidates below `folder`; returns the text that `tuning.md` holds."""
+    own = r"weights-.+-seed-\d+|tuning\.(md|json)(\.partial)?"
+    refuse_foreign(folder, own, proof=bool([*folder.glob("weights-*")]), holder="a search")
     rows: list[dict[str, Any]] = []
     for weights in tuning.candidates:
         name = "-".join(f"{weight:.3g}" for weight in weights)

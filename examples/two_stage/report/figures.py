@@ -37,6 +37,7 @@ LINES = {
     "input only: distance to mean": {"color": SKY, "linestyle": "--"},
 }
 PRO_LIMIT = 0.3
+RESULT_FILES = ("heat_map", "overlay", "predicted_mask", "reconstruction")
 FOUND, TRUE = (230, 159, 0), (86, 180, 233)
 
 
@@ -156,6 +157,13 @@ def save_arm_panels(
             drawn = _show_map(axis, result.maps["chosen"], scales[arm])
         _colour_bar(figure, drawn, bars[column])
     figure.savefig(path, dpi=110)
+
+
+def remove_result_files(folder: Path) -> None:
+    """Of an earlier evaluation, which may have drawn other pictures."""
+    for kind in RESULT_FILES:
+        for path in folder.glob(f"*_{kind}.png"):
+            path.unlink()
 
 
 def save_result_files(

@@ -9,6 +9,7 @@ from ..scoring.evaluation import Evaluation
 from ..scoring.selection import Choice
 from ..training.data import RunData
 from .figures import (
+    remove_result_files,
     save_adga_sheet,
     save_curves,
     save_panels,
@@ -47,6 +48,7 @@ def write_results(evaluation: Evaluation, run: Run) -> None:
 def _draw(evaluation: Evaluation, run: Run) -> None:
     findings, scorer, folder = evaluation.findings, evaluation.choice.scorer, run.folder
     scales = colour_scales(evaluation.choice)
+    remove_result_files(folder / "pictures")
     for result in findings.shown:
         save_result_files(result, folder / "pictures", scales, scorer.pixel_threshold)
     save_panels(findings.shown, folder / "panels.png", scales, scorer.pixel_threshold)
@@ -58,4 +60,4 @@ def colour_scales(choice: Choice) -> dict[str, float]:
     """The brightest colour of each map in pictures, from normal images and the same in all."""
     normality = choice.normality
     mean, std = (float(values["l1"].mean()) for values in (normality.means, normality.stds))
-    return {"plain l1": mean + 6 * std, "chosen": 2 * choice.scorer.pixel_threshold}
+    return {"plain l1": mean + 6 * std, "chosen": choice.scorer.brightest}
