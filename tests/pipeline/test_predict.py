@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 import shutil
@@ -14,12 +13,12 @@ import pytest
 import torch
 from matplotlib import colormaps
 from PIL import Image
+from predicting import predict, read, write_pictures
 from scipy.ndimage import binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
-from two_stage.commands import predict as module
 from two_stage.commands.predict import Thresholds, main, pictures_below, row_of
 from two_stage.commands.predicted_pictures import png_names, resize_map
-from two_stage.pictures.files import load_image, read_picture
+from two_stage.pictures.files import load_image
 from two_stage.report.figures import COLOUR_MAP, FOUND
 from two_stage.run.errors import UserError
 from two_stage.scoring.scorer import Scorer
@@ -33,30 +32,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Odd sizes, larger and smaller than the run's, grey, colour and 16 bits, in subfolders."""
-    folder = tmp_path / "pictures"
-    random = np.random.default_rng(0)
-    for name, shape, dtype in (
-        ("wide.png", (61, 203, 3), np.uint8),
-        ("tall.bmp", (149, 33), np.uint8),
-        ("sub/deep.tif", (80, 95), np.uint16),
-        ("sub/small.jpg", (9, 5, 3), np.uint8),
-    ):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        limit = np.iinfo(dtype).max
-        Image.fromarray(random.integers(0, limit, shape, dtype)).save(path)
-    return folder
-
-
-def predict(run: Path, pictures: Path, out: Path, *options: str) -> list[dict[str, str]]:
-    main([str(pictures), "--run", str(run), "--out", str(out), "--device", "cpu", *options])
-    return read(out)
-
-
-def read(out: Path) -> list[dict[str, str]]:
-    with (out / "scores.csv").open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+    return write_pictures(tmp_path / "pictures")
 
 
 def test_every_picture_is_scored_and_drawn_at_its_own_size(
@@ -197,82 +173,6 @@ def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
     assert all(row["score"] for row in readable)
 
 
-def stop_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while the picture of that number is read."""
-    calls = []
-
-    def reading(path: Path) -> Image.Image:
-        calls.append(path)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        return read_picture(path)
-
-    monkeypatch.setattr(module, "read_picture", reading)
-
-
-def test_a_stopped_command_goes_on_where_it_stopped(
-    run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(4):
-        Image.new("L", (20, 30), 60 * number).save(pictures / f"flat_{number}.png")
-    (pictures / "sub" / "broken.png").write_bytes(b"no picture")
-    expected, out = tmp_path / "at_once", tmp_path / "out"
-    with pytest.raises(SystemExit, match="1 of 9 pictures could not be read"):
-        predict(run_folder, pictures, expected)
-    for number, least in ((6, 3), (4, 4)):
-        with monkeypatch.context() as patch:
-            stop_at(number, patch)
-            with pytest.raises(KeyboardInterrupt):
-                predict(run_folder, pictures, out)
-        assert not (out / "scores.csv").exists()
-        lines = (out / "scores.csv.partial").read_text(encoding="utf-8-sig").splitlines()
-        assert lines[0].startswith("file,score")
-        assert len(lines) - 1 >= least
-    # As if the power had gone while a row was written.
-    with (out / "scores.csv.partial").open("ab") as file:
-        file.write(b"half,0.")
-    scored = []
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            module, "read_picture", lambda path: scored.append(path) or read_picture(path)
-        )
-        with pytest.raises(SystemExit, match="1 of 9"):
-            predict(run_folder, pictures, out)
-    assert 0 < len(scored) <= 4
-    assert (out / "scores.csv").read_bytes() == (expected / "scores.csv").read_bytes()
-    files = [sorted(p.relative_to(one) for p in one.rglob("*.*")) for one in (out, expected)]
-    assert files[0] == files[1]
-
-
-@pytest.mark.parametrize(
-    ("options", "changed"),
-    [
-        (("--threshold", "3.5"), "threshold"),
-        (("--pixel-threshold", "3.5"), "pixel threshold"),
-        (("--no-overlays",), "choice of heat maps and overlays"),
-        (("--run", "other"), "run"),
-    ],
-)
-def test_a_stopped_command_is_not_mixed_with_another(
-    options: tuple[str, ...],
-    changed: str,
-    run_folder: Path,
-    pictures: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_run(tmp_path / "other", channels=1)
-    with monkeypatch.context() as patch:
-        stop_at(4, patch)
-        with pytest.raises(KeyboardInterrupt):
-            predict(run_folder, pictures, tmp_path / "out")
-    before = (tmp_path / "out" / "scores.csv.partial").read_bytes()
-    with pytest.raises(UserError, match=f"another command, with another {changed};"):
-        predict(run_folder, pictures, tmp_path / "out", *options)
-    assert (tmp_path / "out" / "scores.csv.partial").read_bytes() == before
-
-
 @pytest.mark.parametrize("name", ["--threshold", "--pixel-threshold"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_a_threshold_that_would_pass_everything_is_an_error(
@@ -319,42 +219,6 @@ def change(run_folder: Path, folder: Path, **values: float) -> Scorer:
     scorer = dataclasses.replace(Scorer.load(folder / "scorer.safetensors"), **values)
     scorer.save(folder / "scorer.safetensors")
     return scorer
-
-
-@pytest.mark.parametrize("name", ["wide.png", "sub/deep.tif"])
-def test_a_single_picture(
-    name: str, run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = pictures / name
-    (row,) = predict(run_folder, place, tmp_path / "out")
-    expected = load_trained_run(run_folder, "cpu").score(load_image(place, 72, 3))[1].max()
-    assert (row["file"], float(row["score"])) == (place.name, float(expected))
-    assert (tmp_path / "out" / "overlays" / place.with_suffix(".png").name).is_file()
-    # Beside the picture, where its results are not taken for pictures.
-    monkeypatch.chdir(place.parent)
-    main([place.name, "--run", str(run_folder), "--device", "cpu"])
-    assert len(read(Path(f"{place.stem}_scores"))) == 1
-
-
-def test_a_single_picture_that_is_none_is_unreadable(run_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(SystemExit, match="1 of 1 pictures could not be read"):
-        predict(run_folder, tmp_path / "notes.txt", tmp_path / "out")
-    assert [row["verdict"] for row in read(tmp_path / "out")] == ["unreadable"]
-
-
-def test_pictures_of_defective_ones_alone(run_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    scores = {
-        row["file"]: float(row["score"]) for row in predict(run_folder, pictures, tmp_path / "a")
-    }
-    middle = sorted(scores.values())[1]
-    options = ("--only-defective", "--threshold", repr(middle))
-    predict(run_folder, pictures, tmp_path / "b", *options)
-    above = {Path(name).with_suffix(".png") for name, score in scores.items() if score > middle}
-    assert len(above) == 2
-    for kind in ("heat_maps", "overlays"):
-        folder = tmp_path / "b" / kind
-        assert {path.relative_to(folder) for path in folder.rglob("*.png")} == above
 
 
 def test_a_spreadsheet_sees_the_letters_of_a_name(run_folder: Path, tmp_path: Path) -> None:
