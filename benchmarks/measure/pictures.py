@@ -7,7 +7,6 @@ contestant runs once in every round.
     python -m benchmarks.measure.pictures [quick, paper, ... all without a name]
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import os
@@ -21,7 +20,6 @@ from pathlib import Path
 
 # Before torch is imported: the library's own kernel reads it.
 os.environ["OMP_NUM_THREADS"] = "1"
-sys.path[:0] = [str(Path(__file__).parents[2] / name) for name in ("examples", "tests/support")]
 
 import numpy as np
 import onnxruntime

@@ -112,10 +112,8 @@ def main(arguments: Sequence[str]) -> None:
     pictures, origin = pictures_to_check(run, command.run)
     out.mkdir(parents=True, exist_ok=True)
 
-    about = {
-        "files": _of(FILES, command.formats),
-        "picture_files": _of(PICTURE_FILES, command.formats),
-    }
+    names = [{one: files[one] for one in command.formats} for files in (FILES, PICTURE_FILES)]
+    about: dict[str, Any] = {"files": names[0], "picture_files": names[1]}
     about |= describe(run, command.run, command.depth)
     # Files are moved to `out` once they have passed, so that a wrong one never lies there.
     with tempfile.TemporaryDirectory(prefix="partial_", dir=out) as name:
@@ -295,7 +293,3 @@ def _is_ours(out: Path) -> bool:
         return {"thresholds", "files"} <= parse_json(path.read_bytes(), path).keys()
     except UserError:
         return False
-
-
-def _of(files: dict[str, str], formats: Sequence[str]) -> dict[str, str]:
-    return {name: file for name, file in files.items() if name in formats}
