@@ -33,7 +33,7 @@ def test_every_command_has_help_of_its_own(
     with pytest.raises(SystemExit) as end:
         main([*command, *options, "--help"])
     assert end.value.code == 0
-    assert f"usage: mvtec_two_stage.py {command[0] if command else 'train'} " in (
+    assert f"usage: python examples/mvtec_two_stage.py {command[0] if command else 'train'} " in (
         capsys.readouterr().out
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from two_stage.scoring.trained_run import load_trained_run
 from two_stage.training.data import split_held_out
 
 NAMES = ["reconstruction", "anomaly_map", "image_score"]
+VERDICTS = ["defective", "defective_pixels"]
+# Known only when the files are written.
+AFTERWARDS = {"check", "onnx_opset", "versions"}
 
 
 @pytest.fixture(scope="module")
@@ -89,36 +93,64 @@ def test_the_graph_equals_eager_for_every_kind_of_run(
 
 def test_the_files_need_nothing_beside_them(exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
-        "metadata.json", "model.onnx", "model.pt2",
+        "inspect.onnx", "inspect.pt2", "metadata.json", "model.onnx", "model.pt2",
     ]  # fmt: skip
-    model = onnx.load(exported / "model.onnx", load_external_data=False)
-    onnx.checker.check_model(model)
-    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [18]
-    assert not any(tensor.external_data for tensor in model.graph.initializer)
-    assert [value.name for value in model.graph.input] == ["image"]
-    assert [value.name for value in model.graph.output] == NAMES
-    # All patches go through the network together: one of each of its layers, whatever their number.
-    operators = [node.op_type for node in model.graph.node]
-    assert operators.count("ConvTranspose") == 5
+    for name, given, free, returned in (
+        ("model", "image", ["batch"], NAMES),
+        ("inspect", "pixels", ["height", "width", "channels"], [*NAMES, *VERDICTS]),
+    ):
+        model = onnx.load(exported / f"{name}.onnx", load_external_data=False)
+        onnx.checker.check_model(model)
+        assert [entry.version for entry in model.opset_import if entry.domain == ""] == [18]
+        assert not any(tensor.external_data for tensor in model.graph.initializer)
+        (entry,) = model.graph.input
+        sizes = entry.type.tensor_type.shape.dim
+        assert (entry.name, [size.dim_param for size in sizes if size.dim_param]) == (given, free)
+        assert [value.name for value in model.graph.output] == returned
+        # All patches go through the network together: one of each of its layers.
+        operators = [node.op_type for node in model.graph.node]
+        assert operators.count("ConvTranspose") == 5
+        # AW-SSIM by shifted copies had more than a hundred.
+        assert operators.count("Slice") < 40
 
 
 def test_metadata_says_how_to_prepare_and_to_judge(exported: Path) -> None:
     values = json.loads((exported / "metadata.json").read_text())
     assert values["files"] == {"torch": "model.pt2", "onnx": "model.onnx"}
+    assert values["picture_files"] == {"torch": "inspect.pt2", "onnx": "inspect.onnx"}
     assert values["input"]["name"] == "image"
     assert values["input"]["shape"] == ["batch", 3, 72, 72]
     assert values["input"]["range"] == [0, 1]
+    steps = " ".join(values["input"]["preprocessing"])
+    assert all(word in steps for word in ("EXIF", "transparent", "first picture", "Pillow's"))
     assert list(values["outputs"]) == NAMES
+    assert values["picture"]["input"]["white"] == 255
+    assert list(values["picture"]["outputs"]) == [*NAMES, *VERDICTS]
     assert values["thresholds"]["pixel"] == PIXEL_THRESHOLD
     assert values["thresholds"]["image"] == IMAGE_THRESHOLD
     assert values["thresholds"]["quantile"] == 0.995
     assert values["onnx_opset"] == 18
     assert values["run"]["arm"] == "two-stage"
     assert values["versions"]["onnxruntime"] == onnxruntime.__version__
-    for differences in values["check"]["largest_difference_from_eager"].values():
-        for name in NAMES:
-            assert 0 <= differences[name] <= values["check"]["tolerance"][name]
+    for checked in (values["check"], values["check"]["picture"]):
+        assert set(checked["largest_difference_from_eager"]) == {"torch", "onnx"}
+        for differences in checked["largest_difference_from_eager"].values():
+            for name in NAMES:
+                assert 0 <= differences[name] <= checked["tolerance"][name]
     assert values["check"]["tolerance"]["anomaly_map"] == pytest.approx(1e-3 * PIXEL_THRESHOLD)
+
+
+@pytest.mark.parametrize("name", ["model", "inspect"])
+def test_the_files_themselves_hold_what_there_is_to_know(name: str, exported: Path) -> None:
+    beside = json.loads((exported / "metadata.json").read_text())
+    inside = {key: value for key, value in beside.items() if key not in AFTERWARDS}
+    assert inside["thresholds"]["image"] == IMAGE_THRESHOLD
+    session = onnxruntime.InferenceSession(exported / f"{name}.onnx")
+    properties = session.get_modelmeta().custom_metadata_map
+    assert {key: json.loads(value) for key, value in properties.items()} == inside
+    extra = {"metadata.json": ""}
+    torch.export.load(exported / f"{name}.pt2", extra_files=extra)
+    assert json.loads(extra["metadata.json"]) == inside
 
 
 @pytest.mark.parametrize("error", [1.0, float("nan")])
@@ -132,7 +164,7 @@ def test_a_wrong_export_is_an_error_and_leaves_no_file(
 
     batch = torch.export.Dim("batch", min=1)
     wrong = torch.export.export(Wrong(), (images(2),), dynamic_shapes={"image": {0: batch}})
-    monkeypatch.setattr(export, "export_program", lambda run: wrong)
+    monkeypatch.setattr(export, "export_images", lambda run: wrong)
     with pytest.raises(UserError, match="the torch export differs from eager by"):
         export.main(
             ["--run", str(run_folder), "--out", str(tmp_path / "out"), "--formats", "torch"]
@@ -140,18 +172,46 @@ def test_a_wrong_export_is_an_error_and_leaves_no_file(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_differences_are_taken_over_the_batch_and_one_picture(run_folder: Path) -> None:
+def test_differences_are_taken_over_all_cases() -> None:
     pictures = images(3)
     expected = [pictures, pictures.mean(1), pictures.amax((1, 2, 3))]
+    cases = [(pictures, expected), (pictures[:1], [value[:1] for value in expected])]
 
     def wrong_alone(batch: Tensor) -> list[Tensor]:
         offset = 0.25 if len(batch) == 1 else 0.0
         return [batch, batch.mean(1) - offset, batch.amax((1, 2, 3))]
 
-    differences = export.largest_differences(wrong_alone, pictures, expected)
+    differences = export.largest_differences(wrong_alone, cases)
     assert differences == {
         "reconstruction": 0.0, "anomaly_map": pytest.approx(0.25), "image_score": 0.0,
     }  # fmt: skip
+
+
+def test_an_earlier_export_is_replaced_whole_and_nothing_else_is(
+    run_folder: Path, exported: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(exported, tmp_path / "out")
+    (out / "partial_left").mkdir()
+    arguments = ["--run", str(run_folder), "--out", str(out), "--formats", "torch"]
+    export.main(arguments)
+    # No ONNX file of before stays beside metadata that do not name it.
+    names = {path.name for path in out.iterdir()} - {"partial_left"}
+    assert names == {"inspect.pt2", "metadata.json", "model.pt2"}
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"files that are not of an export, such as notes\.txt"):
+        export.main(arguments)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "model.onnx"])
+def test_a_file_of_somebody_else_by_the_same_name_is_kept(
+    name: str, run_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match=f"not of an export, such as {name}; name a new or empty"):
+        export.main(["--run", str(run_folder), "--out", str(tmp_path), "--formats", "torch"])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "{}"
 
 
 def test_onnx_is_needed_only_where_it_is_asked_for(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,20 +13,16 @@ import pytest
 import torch
 from matplotlib import colormaps
 from PIL import Image
+from predicting import predict, read, write_pictures
 from scipy.ndimage import binary_dilation, binary_erosion
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
-from two_stage.commands.predict import (
-    Thresholds,
-    main,
-    pictures_below,
-    png_names,
-    resize_map,
-    row_of,
-)
+from two_stage.commands.predict import Thresholds, main, pictures_below, row_of
+from two_stage.commands.predicted_pictures import png_names, resize_map
 from two_stage.pictures.files import load_image
 from two_stage.report.figures import COLOUR_MAP, FOUND
 from two_stage.report.overlay import DARK, found_regions
 from two_stage.run.errors import UserError
+from two_stage.scoring.scorer import Scorer
 from two_stage.scoring.trained_run import load_trained_run
 
 
@@ -36,30 +33,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Odd sizes, larger and smaller than the run's, grey, colour and 16 bits, in subfolders."""
-    folder = tmp_path / "pictures"
-    random = np.random.default_rng(0)
-    for name, shape, dtype in (
-        ("wide.png", (61, 203, 3), np.uint8),
-        ("tall.bmp", (149, 33), np.uint8),
-        ("sub/deep.tif", (80, 95), np.uint16),
-        ("sub/small.jpg", (9, 5, 3), np.uint8),
-    ):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        limit = np.iinfo(dtype).max
-        Image.fromarray(random.integers(0, limit, shape, dtype)).save(path)
-    return folder
-
-
-def predict(run: Path, pictures: Path, out: Path, *options: str) -> list[dict[str, str]]:
-    main([str(pictures), "--run", str(run), "--out", str(out), "--device", "cpu", *options])
-    return read(out)
-
-
-def read(out: Path) -> list[dict[str, str]]:
-    with (out / "scores.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return write_pictures(tmp_path / "pictures")
 
 
 def test_every_picture_is_scored_and_drawn_at_its_own_size(
@@ -80,7 +54,9 @@ def test_every_picture_is_scored_and_drawn_at_its_own_size(
         _, expected = run.score(load_image(pictures / name, 72, 3))
         assert (int(row["width"]), int(row["height"])) == size
         assert float(row["score"]) == float(expected.max())
-        assert row["defective"] == ("yes" if float(expected.max()) > IMAGE_THRESHOLD else "no")
+        is_defective = float(expected.max()) > IMAGE_THRESHOLD
+        assert row["defective"] == ("yes" if is_defective else "no")
+        assert row["verdict"] == ("defective" if is_defective else "good")
         share = (expected > PIXEL_THRESHOLD).float().mean()
         assert float(row["share_above_pixel_threshold"]) == pytest.approx(float(share))
         assert row["error"] == ""
@@ -108,8 +84,11 @@ def test_the_overlay_is_the_picture_with_a_line_where_the_map_is_above(
     run_folder: Path, pictures: Path, tmp_path: Path
 ) -> None:
     picture = np.asarray(Image.open(pictures / "wide.png"))
-    for number, (threshold, lined) in enumerate((("-1e9", True), ("1e9", False))):
+    for number, (threshold, lined) in enumerate((("0", True), ("1e9", False))):
         out = tmp_path / f"out_{number}"
+        # Above 0 everywhere.
+        lift(run_folder, tmp_path / f"run_{number}")
+        run_folder = tmp_path / f"run_{number}"
         rows = predict(run_folder, pictures, out, "--pixel-threshold", threshold)
         drawn = np.asarray(Image.open(out / "overlays" / "wide.png"))
         assert np.array_equal(drawn, picture) is not lined
@@ -190,32 +169,68 @@ def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(
     for name in ("sub/broken.png", "short.png"):
         assert rows[name]["error"].startswith("error: ")
         assert Path(name).name in rows[name]["error"]
-        assert rows[name]["score"] == rows[name]["defective"] == ""
+        assert rows[name]["score"] == ""
+        # Who looks at one column alone must not let it pass.
+        assert (rows[name]["defective"], rows[name]["verdict"]) == ("yes", "unreadable")
     readable = [row for row in rows.values() if not row["error"]]
     assert len(readable) == 4
     assert all(row["score"] for row in readable)
 
 
-def test_rows_are_kept_when_the_command_is_stopped(
-    run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["--threshold", "--pixel-threshold"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_threshold_that_would_pass_everything_is_an_error(
+    name: str, value: str, run_folder: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    import two_stage.commands.predict as module
+    with pytest.raises(UserError, match=f"{name} must be a finite number, got {value}; leave it"):
+        predict(run_folder, pictures, tmp_path / "out", f"{name}={value}")
+    assert not (tmp_path / "out").exists()
 
-    calls, lines = [], []
 
-    def stop_at_the_third(path: Path, *how: int) -> torch.Tensor:
-        calls.append(path)
-        if len(calls) == 3:
-            # Now: not even a stop that lets nothing be closed loses a row.
-            lines.extend((tmp_path / "out" / "scores.csv.partial").read_text().splitlines())
-            raise KeyboardInterrupt
-        return load_image(path, *how)
+def test_a_pixel_threshold_below_0_is_an_error(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"must be at least 0, got -0\.1"):
+        predict(run_folder, pictures, tmp_path / "out", "--pixel-threshold=-0.1")
 
-    monkeypatch.setattr(module, "load_image", stop_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        predict(run_folder, pictures, tmp_path / "out")
-    assert not (tmp_path / "out" / "scores.csv").exists()
-    assert [line.split(",")[0] for line in lines] == ["file", "tall.bmp", "wide.png"]
+
+def test_a_score_that_is_no_number_is_defective() -> None:
+    row = row_of(torch.full((8, 8), torch.nan), 8, 8, Thresholds(image=1.0, pixel=1.0))
+    assert (row["defective"], row["verdict"]) == ("yes", "defective")
+
+
+def test_a_run_whose_own_pixel_threshold_is_below_0_is_drawn(
+    run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """A low quantile gives one; a colour scale needs room above 0."""
+    change(run_folder, tmp_path / "run", pixel_threshold=-0.2)
+    assert len(predict(tmp_path / "run", pictures, tmp_path / "out")) == 4
+    with Image.open(tmp_path / "out/heat_maps/wide.png") as drawn:
+        assert len(drawn.getcolors(1 << 24)) > 20
+
+
+def lift(run_folder: Path, folder: Path) -> None:
+    """A copy of a run whose maps lie far above 0 everywhere."""
+    scorer = change(run_folder, folder)
+    means = {part: mean - 100 for part, mean in scorer.normality.means.items()}
+    normality = dataclasses.replace(scorer.normality, means=means)
+    dataclasses.replace(scorer, normality=normality).save(folder / "scorer.safetensors")
+
+
+def change(run_folder: Path, folder: Path, **values: float) -> Scorer:
+    """A copy of a run with other thresholds."""
+    shutil.copytree(run_folder, folder)
+    scorer = dataclasses.replace(Scorer.load(folder / "scorer.safetensors"), **values)
+    scorer.save(folder / "scorer.safetensors")
+    return scorer
+
+
+def test_a_spreadsheet_sees_the_letters_of_a_name(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (9, 9)).save(tmp_path / "pictures" / "Müll 木.png")
+    (row,) = predict(run_folder, tmp_path / "pictures", tmp_path / "out")
+    assert row["file"] == "Müll 木.png"
+    assert (tmp_path / "out" / "scores.csv").read_bytes().startswith(b"\xef\xbb\xbffile,score")
 
 
 def test_results_never_replace_or_join_what_is_there(
@@ -239,7 +254,9 @@ def test_results_never_replace_or_join_what_is_there(
 
 
 def test_folders_without_pictures_are_errors(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(
+        UserError, match=r"a picture or a folder of pictures, there is no .*nowhere"
+    ):
         predict(run_folder, tmp_path / "nowhere", tmp_path / "out")
     empty = tmp_path / "empty"
     (empty / ".hidden").mkdir(parents=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from samples import random_image
-from two_stage.scoring.residuals import residual_maps
+from two_stage.scoring.residuals import _gradient_magnitude, residual_maps, window_similarity
 from two_stage.scoring.scorer import smooth
+from two_stage.scoring.tiled_similarity import tiled_similarity
 
 EQUAL = (1 / 3, 1 / 3, 1 / 3)
 
@@ -45,13 +46,32 @@ def test_gradient_similarity_of_a_ramp_by_hand() -> None:
     assert float(result[32, 32]) == pytest.approx(expected / 4, rel=1e-4)
 
 
-def test_both_backends_give_the_same_residual() -> None:
-    x, y = random_image(3, 40, 40), random_image(3, 40, 40, seed=1)
-    auto, plain = (
-        residual_maps(x, y, EQUAL, parts=("aw_ssim",), backend=b)["aw_ssim"]
-        for b in ("auto", "torch")
+@pytest.mark.parametrize("shape", [(2, 3, 40, 40), (1, 1, 37, 51), (1, 3, 72, 11)])
+@pytest.mark.parametrize(("hard", "error"), [(False, 2e-6), (True, 6e-5)])
+def test_similarity_by_tiles_is_that_of_the_library(
+    shape: tuple[int, ...], hard: bool, error: float
+) -> None:
+    """Flat places are hard for float32: about 0 in place of a pivot, the error is 1e-4."""
+    x, y, little = (
+        torch.rand(shape, generator=torch.Generator().manual_seed(seed)) for seed in range(3)
     )
-    torch.testing.assert_close(auto, plain, atol=1e-5, rtol=1e-5)
+    if hard:
+        for image in (x, y):
+            image[..., :18, :] = 1.0
+            image[..., 25:, : shape[-1] // 2] = 0.1
+        y[..., :20, 5:] += 1e-4 * little[..., :20, 5:]
+    tiled = tiled_similarity(x, y, (0.2, 0.3, 0.5))
+    expected = window_similarity(x.double(), y.double(), (0.2, 0.3, 0.5)).float()
+    torch.testing.assert_close(tiled, expected, atol=error, rtol=0)
+
+
+def test_the_gradient_s_length_is_its_norm() -> None:
+    image = random_image(1, 33, 47)[None]
+    kernels = torch.tensor([[1.0, 0, -1]] * 3) / 3
+    kernels = torch.stack((kernels, kernels.T))[:, None]
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), mode="replicate")
+    expected = torch.nn.functional.conv2d(padded, kernels).norm(dim=1, keepdim=True)
+    torch.testing.assert_close(_gradient_magnitude(image), expected, atol=1e-7, rtol=1e-6)
 
 
 def test_an_unknown_residual_is_an_error() -> None:

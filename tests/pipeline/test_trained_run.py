@@ -20,10 +20,12 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_of_one_stage_is_read_by_its_own_last_weights(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", arm="aw-ssim", channels=1)
-    with pytest.raises(
-        UserError, match=r"not finished, there is no stage_1\.safetensors; run train"
-    ):
+    with pytest.raises(UserError, match=r"no network, there is no stage_1\.safetensors.*evaluate"):
         load_trained_run(folder, "cpu")
+    (folder / "scorer.safetensors").rename(tmp_path / "scorer.safetensors")
+    with pytest.raises(UserError, match=r"not finished, there is no stage_1\.safetensors; repeat"):
+        load_trained_run(folder, "cpu")
+    (tmp_path / "scorer.safetensors").rename(folder / "scorer.safetensors")
     (folder / "stage_2.safetensors").rename(folder / "stage_1.safetensors")
     reconstruction, score_map = load_trained_run(folder, "cpu").score(torch.rand(1, 72, 72))
     assert reconstruction.shape == (1, 72, 72)

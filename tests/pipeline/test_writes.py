@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from functools import partial
 from pathlib import Path
 
 import pytest
 from mvtec_two_stage import two_stages
 from tiny_run import TINY, write_run
-from two_stage.commands import evaluate, export, train, tune
+from two_stage.commands import ablate, evaluate, export, train, tune
 from two_stage.pictures.demo import write_demo_dataset
 from two_stage.run.errors import UserError
 from two_stage.run.folder import (
     find_run_folder,
+    load_settings,
     make_run_folder,
     write_atomically,
 )
@@ -146,3 +149,62 @@ def test_nor_does_a_demo_with_wrong_options(
         with pytest.raises(UserError, match=r"expected pictures|leave it out|expected at least 4"):
             command([*TINY, *wrong])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_changes_a_result_makes_another_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = Settings.of(run_folder=run)
+    make_run_folder(settings, find_run_folder(settings))
+    harmless = {"pictures_per_type": 5, "checkpoint_steps": 7}
+    assert find_run_folder(settings.changed(**harmless)) == run
+    # Before anything is scored, how it will be scored is free.
+    scoring = {"residual": "l1", "test_stride": 64, "threshold_quantile": 0.9}
+    assert find_run_folder(settings.changed(**scoring)) == run
+    with pytest.raises(UserError, match=r"other settings \(width 16 -> 8\); name another"):
+        find_run_folder(settings.changed(width=8, **harmless))
+    for name in ("metrics.json", "choice.json"):
+        (run / name).write_text("{}")
+        assert find_run_folder(settings.changed(**harmless)) == run
+        with pytest.raises(UserError, match=r"residual auto -> l1.* evaluate .*run --test-stride"):
+            find_run_folder(settings.changed(**scoring))
+        (run / name).unlink()
+
+
+def test_the_advice_to_evaluate_is_a_command(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", data_root=tmp_path)
+    (run / "metrics.json").write_text("{}")
+    settings = load_settings(run).changed(run_folder=run, residual="gradient", smoothing=3.5)
+    with pytest.raises(UserError) as caught:
+        find_run_folder(settings)
+    found = re.search(r"the command: evaluate (.*?); or", str(caught.value))
+    assert found is not None
+    _, advised = evaluate.read_options(shlex.split(found[1]))
+    assert (advised.scoring.residual, advised.scoring.smoothing) == ("gradient", 3.5)
+
+
+@pytest.mark.parametrize(("command", "file"), [("ablate", "arms.png"), ("tune", "tuning.md")])
+def test_a_comparison_does_not_write_among_other_files(
+    command: str, file: str, tmp_path: Path
+) -> None:
+    """Not even where a file of its own name is all there is: it could be anybody's."""
+    (tmp_path / file).write_text("mine")
+    mains = {"ablate": partial(ablate.main, train=never), "tune": tune.main}
+    with pytest.raises(UserError, match=rf"not of an? \w+, such as {re.escape(file)}; name a new"):
+        mains[command](["--preset", "demo", "--run-folder", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+    assert (tmp_path / file).read_text() == "mine"
+
+
+def never(settings: Settings, first_stage: Path | None) -> Path:
+    raise AssertionError("nothing is trained")
+
+
+def test_a_comparison_goes_on_in_its_own_folder(tmp_path: Path) -> None:
+    for name in ("two-stage-seed-0", "ablation.md", "arms.png"):
+        (tmp_path / name).mkdir()
+    arguments = ["--preset", "demo", "--run-folder", str(tmp_path)]
+    with pytest.raises(AssertionError, match="nothing is trained"):
+        ablate.main(arguments, never)
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"such as thesis\.tex"):
+        ablate.main(arguments, never)

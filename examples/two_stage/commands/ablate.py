@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from accelerate import PartialState
 
-from ..report.figures import colour_end, save_arm_panels
+from ..report.figures import save_arm_panels
 from ..report.tables import ablation_notes, ablation_table
 from ..run.arms import ARMS
 from ..run.folder import is_complete, load_metrics, save_json, write_text
 from ..run.groups import ArmName
+from ..run.ownership import refuse_foreign
 from ..run.settings import Settings
 from ..scoring.evaluation import first_of_each_kind, score_samples
 from ..scoring.trained_run import load_trained_run
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str], train: Train) -> None:
 
 def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
     """Train all arms below `folder`; returns the table that `ablation.md` holds."""
+    own = rf"({'|'.join(map(re.escape, ARMS))})-seed-\d+|ablation\.(md|json)(\.partial)?|arms\.png"
+    refuse_foreign(folder, own, proof=bool([*folder.glob("*-seed-*")]), holder="an ablation")
     runs = [
         ablation.settings.changed(arm=arm, seed=seed, run_folder=folder / f"{arm}-seed-{seed}")
         for seed in ablation.seeds
@@ -95,6 +99,6 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> list[str]:
         if not samples:
             return
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
-        scales[arm] = colour_end(trained.scorer.pixel_threshold)
+        scales[arm] = trained.scorer.brightest
     save_arm_panels(results, path, scales)
     return [sample.name for sample in samples]

@@ -54,7 +54,7 @@ def parse(
     # An option is --width, not --network.width.
     return tyro.cli(
         options,
-        prog=f"mvtec_two_stage.py {command}",
+        prog=f"python examples/mvtec_two_stage.py {command}",
         args=arguments,
         default=default,
         config=(tyro.conf.OmitArgPrefixes,),

@@ -1,59 +1,107 @@
-"""The command `export`: a run as one `torch.export` programme and one ONNX file, both checked."""
+"""The command `export`: a run as `torch.export` programmes and ONNX files, all of them checked."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
 import importlib.util
-import io
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ..pictures.files import load_image
 from ..run.errors import UserError
-from ..run.folder import naming, refuse_links, save_json, versions
-from ..run.groups import Data
-from ..run.lock import held
-from ..scoring.exported_graph import INPUT, OPSET, OUTPUTS, export_program, save_onnx
+from ..run.folder import parse_json, refuse_links, save_json, versions
+from ..run.lock import LOCK, held
+from ..run.ownership import refuse_foreign
+from ..scoring.export_metadata import describe
+from ..scoring.exported_files import (
+    OPSET,
+    Programme,
+    load_onnx,
+    load_torch,
+    save_onnx,
+    save_torch,
+)
+from ..scoring.exported_graph import (
+    IMAGE_AXES,
+    INPUT,
+    OUTPUTS,
+    PICTURE,
+    PICTURE_AXES,
+    VERDICTS,
+    Depth,
+    depth_of,
+    export_images,
+    export_pictures,
+    white_of_depth,
+)
 from ..scoring.trained_run import TrainedRun, load_trained_run
 from ..training.data import data_root_of, normal_pictures, split_held_out
 from .command_line import parse
 
 FILES = {"torch": "model.pt2", "onnx": "model.onnx"}
+PICTURE_FILES = {"torch": "inspect.pt2", "onnx": "inspect.onnx"}
+METADATA = "metadata.json"
 PARTIAL = "partial_"
+OWN = rf"(model|inspect)\.(pt2|onnx)|metadata\.json(\.partial)?|{PARTIAL}\w+|{re.escape(LOCK)}"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 # Largest difference from eager that passes: a tenth of a grey level of 8 bits for reconstructions;
-# for maps and scores a thousandth of the pixel threshold, which no decision should hang on.
+# for maps and scores a thousandth of the pixel threshold, or of a spread if that is more, which no
+# decision should hang on.
 RECONSTRUCTION_TOLERANCE = 0.1 / 255
 MAP_TOLERANCE = 1e-3
+# The graph that resizes may round a pixel to the next grey level, where Pillow's sum was a tie.
+LEVELS = 5
 CHECKED_PICTURES = 3
 
-Programme = Callable[[Tensor], Sequence[Tensor]]
+# What goes into a graph, and what has to come out.
+Case = tuple[Tensor, Sequence[Tensor]]
+Differences = dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
     """Write a trained run as files that score pictures without this code.
 
-    model.pt2 is read by torch.export.load, model.onnx by any ONNX runtime; metadata.json says
-    how pictures are prepared, which thresholds hold and how far both differ from this code.
+    inspect.pt2 and inspect.onnx take a picture's pixels, of any size, and say whether it is
+    defective; model.pt2 and model.onnx take images that are prepared already, several at once.
+    torch.export.load reads .pt2, any ONNX runtime .onnx. What goes in, what comes out and which
+    thresholds hold is in metadata.json and in the files themselves.
     """
 
     run: Path
-    """Folder of the run, as train printed it."""
+    """Folder of the run, as train printed it, or of an evaluation."""
     out: Path | None = None
     """Folder of the files. None: export/ in the run's folder. Earlier exports are replaced."""
     formats: tuple[Literal["torch", "onnx"], ...] = ("torch", "onnx")
     """What to write."""
+    depth: Depth | None = None
+    """Of the pixels that the inspect files take. None: that of the normal pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A programme, its files by format, its names, and what it is checked on."""
+
+    program: torch.export.ExportedProgram
+    files: dict[str, str]
+    given: tuple[str, tuple[str, ...]]
+    returned: tuple[str, ...]
+    cases: Sequence[Case]
+    levels: int
+    """How many times the tolerance it is granted."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -65,38 +113,44 @@ def main(arguments: Sequence[str]) -> None:
     run = load_trained_run(command.run, "cpu")
     out = command.out or command.run / "export"
     refuse_links(command.run if command.out is None else out)
+    refuse_foreign(out, OWN, proof=_is_ours(out), holder="an export")
     pictures, origin = pictures_to_check(run, command.run)
-    differences = {}
+    depth = command.depth or depth_of(run)
+    names = [{one: files[one] for one in command.formats} for files in (FILES, PICTURE_FILES)]
+    about: dict[str, Any] = {"files": names[0], "picture_files": names[1]}
+    about |= describe(run, command.run, depth)
     # Files are moved to `out` once they have passed, so that a wrong one never lies there.
-    with held(out), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as folder:
+    with held(out), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as name:
+        folder = Path(name)
         for left_over in out.glob(f"{PARTIAL}*"):
-            if left_over != Path(folder):
+            if left_over != folder:
                 shutil.rmtree(left_over)
-        expected = eager(run, pictures)
-        program = export_program(run)
-        files = {name: Path(folder) / FILES[name] for name in command.formats}
-        for name, file in files.items():
-            if name == "torch":
-                # To a file on a full disk torch writes with an error that names none.
-                buffer = io.BytesIO()
-                torch.export.save(program, buffer)
-                with naming(file):
-                    file.write_bytes(buffer.getbuffer())
-                exported = torch.export.load(file).module()
-            else:
-                with naming(file):
-                    save_onnx(program, file)
-                exported = onnx_session(file)
-            differences[name] = largest_differences(exported, pictures, expected)
-            check(name, differences[name], run.scorer.pixel_threshold)
-        for file in files.values():
-            os.replace(file, out / file.name)
-        save_json(metadata(run, command.run, differences, origin), out / "metadata.json")
-
-    for name, values in differences.items():
-        text = ", ".join(f"{output} {value:.2g}" for output, value in values.items())
-        print(f"{out / FILES[name]}: largest differences from eager on {origin}: {text}")
-    print(f"{out / 'metadata.json'} says how pictures are prepared and which thresholds hold")
+        graphs = [
+            Graph(
+                export_images(run), FILES, (INPUT, IMAGE_AXES), OUTPUTS,
+                image_cases(run, pictures), levels=1,
+            ),
+            Graph(
+                export_pictures(run, depth), PICTURE_FILES, (PICTURE, PICTURE_AXES),
+                (*OUTPUTS, *VERDICTS), picture_cases(run, pictures, depth, folder),
+                levels=LEVELS,
+            ),
+        ]  # fmt: skip
+        limits = [tolerances(run.scorer.pixel_threshold, graph.levels) for graph in graphs]
+        found = [
+            write_and_check(graph, command.formats, folder, about, limit)
+            for graph, limit in zip(graphs, limits, strict=True)
+        ]
+        checks = [
+            {"pictures": origin, "largest_difference_from_eager": differences, "tolerance": limit}
+            for differences, limit in zip(found, limits, strict=True)
+        ]
+        _replace_earlier(out, folder, metadata(about, checks))
+    for graph, differences in zip(graphs, found, strict=True):
+        for format_, values in differences.items():
+            text = ", ".join(f"{output} {value:.2g}" for output, value in values.items())
+            print(f"{out / graph.files[format_]}: largest differences on {origin}: {text}")
+    print(f"{out / METADATA} says how pictures are prepared and which thresholds hold")
 
 
 def require_onnx() -> None:
@@ -106,20 +160,6 @@ def require_onnx() -> None:
             f'the format onnx needs {", ".join(missing)}: pip install "aw-ssim[export]", or '
             "pass --formats torch"
         )
-
-
-def onnx_session(path: Path) -> Programme:
-    """The file as a function, run by onnxruntime on the CPU."""
-    # Not needed, and maybe not installed, where only torch's format is asked for.
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-    def run(image: Tensor) -> list[Tensor]:
-        outputs = session.run(list(OUTPUTS), {INPUT: image.numpy()})
-        return [torch.from_numpy(output) for output in outputs]
-
-    return run
 
 
 def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
@@ -145,30 +185,77 @@ def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
     return torch.cat((pictures, 1 - pictures[:1])), f"{origin} and a negative"
 
 
-def eager(run: TrainedRun, pictures: Tensor) -> list[Tensor]:
-    """The outputs by the code that `predict` runs, one picture at a time."""
+def image_cases(run: TrainedRun, pictures: Tensor) -> list[Case]:
+    """All pictures in one batch, and the first in a batch of one; by the code of `predict`."""
     reconstructions, maps = zip(*(run.score(picture) for picture in pictures), strict=True)
     stacked = torch.stack(maps)
-    return [torch.stack(reconstructions), stacked, stacked.amax((1, 2))]
+    expected = [torch.stack(reconstructions), stacked, stacked.amax((1, 2))]
+    return [
+        (pictures[:count], [value[:count] for value in expected]) for count in (len(pictures), 1)
+    ]
 
 
-def largest_differences(
-    exported: Programme, pictures: Tensor, expected: Sequence[Tensor]
-) -> dict[str, float]:
-    """Of each output, over all pictures in one batch and over the first in a batch of one."""
+def picture_cases(run: TrainedRun, pictures: Tensor, depth: Depth, folder: Path) -> list[Case]:
+    """The pictures at odd sizes, grey and in colour, as files that `predict` would read."""
+    size, cases = pictures.shape[-1], []
+    # Pillow has no 16-bit colour.
+    colours = (3, 1) if depth == "uint8" else (1,)
+    shapes = [(size + 29, size // 2 + 7), (size // 2 + 5, 2 * size + 3), (size, size)]
+    for number, (height, width) in enumerate(shapes):
+        for channels in colours:
+            image = F.interpolate(pictures[-1 - number][None], (height, width), mode="bilinear")[0]
+            image = image.mean(0, keepdim=True) if channels == 1 else image.expand(3, -1, -1)
+            white = white_of_depth(depth, run.settings.data)
+            levels = (image * white).round().permute(1, 2, 0).numpy().astype(depth)
+            path = folder / "checked.png"
+            Image.fromarray(levels[..., 0] if channels == 1 else levels).save(path)
+            data = run.settings.data
+            prepared = load_image(path, data.image_size, data.channels, data.white)
+            reconstruction, score_map = run.score(prepared)
+            path.unlink()
+            cases.append((torch.from_numpy(levels), [reconstruction, score_map, score_map.max()]))
+    return cases
+
+
+def write_and_check(
+    graph: Graph,
+    formats: Sequence[str],
+    folder: Path,
+    about: dict[str, Any],
+    limit: dict[str, float],
+) -> Differences:
+    """The graph's files below `folder`, and of each format its largest differences from eager."""
+    found = {}
+    for format_ in formats:
+        file = folder / graph.files[format_]
+        if format_ == "torch":
+            save_torch(graph.program, file, about)
+            exported = load_torch(file)
+        else:
+            save_onnx(graph.program, file, about, given=graph.given, returned=graph.returned)
+            exported = load_onnx(file)
+        found[format_] = largest_differences(exported, graph.cases)
+        check(format_, found[format_], limit)
+    return found
+
+
+def largest_differences(exported: Programme, cases: Sequence[Case]) -> dict[str, float]:
+    """Of each output, over all cases; verdicts follow from scores, and are not compared."""
     differences = dict.fromkeys(OUTPUTS, 0.0)
-    for count in (len(pictures), 1):
+    for given, expected in cases:
         with torch.no_grad():
-            outputs = exported(pictures[:count])
-        for name, output, value in zip(OUTPUTS, outputs, expected, strict=True):
-            difference = float((output - value[:count]).abs().max())
-            differences[name] = max(differences[name], difference)
+            outputs = exported(given)
+        for name, output, value in zip(OUTPUTS, outputs, expected, strict=False):
+            difference = float((output - value).abs().max())
+            # Not "greater": a NaN must not be lost.
+            if not difference <= differences[name]:
+                differences[name] = difference
     return differences
 
 
-def check(name: str, differences: dict[str, float], pixel_threshold: float) -> None:
+def check(name: str, differences: dict[str, float], limits: dict[str, float]) -> None:
     """Raise a UserError where an exported file does not compute what this code does."""
-    for output, limit in tolerances(pixel_threshold).items():
+    for output, limit in limits.items():
         # Not "greater": a NaN must not pass.
         if not differences[output] <= limit:
             raise UserError(
@@ -178,81 +265,40 @@ def check(name: str, differences: dict[str, float], pixel_threshold: float) -> N
             )
 
 
-def tolerances(pixel_threshold: float) -> dict[str, float]:
-    of_maps = MAP_TOLERANCE * abs(pixel_threshold)
-    return dict(zip(OUTPUTS, (RECONSTRUCTION_TOLERANCE, of_maps, of_maps), strict=True))
+def tolerances(pixel_threshold: float, levels: int) -> dict[str, float]:
+    # A low quantile can lie near 0; the map's own unit is the spread of normal images.
+    of_maps = levels * MAP_TOLERANCE * max(1.0, abs(pixel_threshold))
+    limits = (levels * RECONSTRUCTION_TOLERANCE, of_maps, of_maps)
+    return dict(zip(OUTPUTS, limits, strict=True))
 
 
-def metadata(
-    run: TrainedRun, folder: Path, differences: dict[str, dict[str, float]], origin: str
-) -> dict[str, Any]:
-    """All that a program needs to use the file, and where the file comes from."""
-    packages = ONNX_PACKAGES if "onnx" in differences else ()
+def metadata(about: dict[str, Any], checks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What metadata.json holds: what the files say, and how far they were found to differ."""
+    of_images, of_pictures = checks
+    packages = ONNX_PACKAGES if "onnx" in about["files"] else ()
     return {
-        "files": {name: FILES[name] for name in differences},
-        **_interface(run.settings.data),
-        **_origin(run, folder),
-        "check": {
-            "pictures": origin,
-            "largest_difference_from_eager": differences,
-            "tolerance": tolerances(run.scorer.pixel_threshold),
-        },
-        "onnx_opset": OPSET if "onnx" in differences else None,
+        **about,
+        "check": {**of_images, "picture": of_pictures},
+        "onnx_opset": OPSET if "onnx" in about["files"] else None,
         "versions": versions() | {name: importlib.metadata.version(name) for name in packages},
     }
 
 
-def _interface(data: Data) -> dict[str, Any]:
-    """What goes into the graph, and what comes out."""
-    size, channels = data.image_size, data.channels
-    pixels = ["batch", channels, size, size]
-    return {
-        "input": {
-            "name": INPUT,
-            "shape": pixels,
-            "dtype": "float32",
-            "range": [0, 1],
-            "preprocessing": [
-                f"convert to {'RGB' if channels == 3 else 'grey'}",
-                f"resize to {size} x {size}, bilinear with antialiasing as Pillow's BILINEAR",
-                "divide by the value of white, no more than 1: 255 for 8 bits, "
-                f"{data.white or 65535} for more",
-                "order as batch, channels, rows, columns",
-            ],
-        },
-        "outputs": {
-            "reconstruction": {"shape": pixels, "dtype": "float32", "range": [0, 1]},
-            "anomaly_map": {
-                "shape": ["batch", size, size],
-                "dtype": "float32",
-                "meaning": "larger where a defect is likelier; in spreads of normal images",
-            },
-            "image_score": {
-                "shape": ["batch"],
-                "dtype": "float32",
-                "meaning": "the map's largest value",
-            },
-        },
-    }
+def _replace_earlier(out: Path, folder: Path, values: dict[str, Any]) -> None:
+    """Stopped anywhere in between, files are missing; those that are there fit each other."""
+    for file in (*FILES.values(), *PICTURE_FILES.values()):
+        (out / file).unlink(missing_ok=True)
+    save_json(values, out / METADATA)
+    for path in sorted(folder.iterdir()):
+        os.replace(path, out / path.name)
 
 
-def _origin(run: TrainedRun, folder: Path) -> dict[str, Any]:
-    settings, scorer = run.settings, run.scorer
-    return {
-        "thresholds": {
-            "pixel": scorer.pixel_threshold,
-            "image": scorer.image_threshold,
-            "quantile": settings.scoring.threshold_quantile,
-            "of": "normal images held out from training; defective is what lies above",
-        },
-        "run": {
-            "folder": folder.resolve().name,
-            "category": settings.data.category,
-            "arm": settings.stages.arm,
-            "preset": settings.preset,
-            "residual": scorer.residual,
-            "smoothing": scorer.smoothing,
-            "patch_size": settings.training.patch_size,
-            "test_stride": settings.scoring.test_stride,
-        },
-    }
+def _is_ours(out: Path) -> bool:
+    path = out / METADATA
+    if not path.is_file():
+        # Stopped before the first file was there.
+        return out.is_dir() and all(one.name.startswith("partial_") for one in out.iterdir())
+    try:
+        return {"thresholds", "files"} <= parse_json(path.read_bytes(), path).keys()
+    except UserError:
+        return False

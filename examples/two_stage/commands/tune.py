@@ -17,6 +17,7 @@ from accelerate import PartialState
 
 from ..report.results import draw_artificial_defects
 from ..run.folder import parse_json, save_json, write_text
+from ..run.ownership import refuse_foreign
 from ..run.run import open_run
 from ..run.settings import Settings
 from ..scoring.selection import choose
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def tune(tuning: Tuning, folder: Path) -> str:
     """Train all candidates below `folder`; returns the text that `tuning.md` holds."""
+    own = r"weights-.+-seed-\d+|tuning\.(md|json)(\.partial)?"
+    refuse_foreign(folder, own, proof=bool([*folder.glob("weights-*")]), holder="a search")
     runs = [
         tuning.settings.changed(
             weights=weights,

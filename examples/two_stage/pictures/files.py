@@ -77,7 +77,11 @@ def load_image(path: Path, size: int, channels: int, white: int | None = None) -
     Raises:
         UserError: the file is missing, damaged, too large, or of unknown range.
     """
-    image = read_picture(path, white)
+    return prepare(read_picture(path, white), size, channels)
+
+
+def prepare(image: Image.Image, size: int, channels: int) -> Tensor:
+    """What `load_image` makes of a picture that `read_picture` gave."""
     if image.mode != "F":
         image = image.convert("RGB" if channels == 3 else "L")
     image = image.resize((size, size), Image.Resampling.BILINEAR)

@@ -31,6 +31,7 @@ from .overlay import DARK, FOUND, TRUE, overlay, pixels_of
 # Perceptually uniform, and it grows in lightness, so it survives colour blindness and grey print.
 COLOUR_MAP = "inferno"
 LONGEST_NAME = 18
+RESULT_FILES = ("heat_map", "overlay", "predicted_mask", "reconstruction")
 
 
 def save_adga_sheet(targets: Tensor, defective: Tensor, masks: Tensor, path: Path) -> None:
@@ -124,6 +125,13 @@ def save_arm_panels(
     save_figure(figure, path)
 
 
+def remove_result_files(folder: Path) -> None:
+    """Of an earlier evaluation, which may have drawn other pictures."""
+    for kind in RESULT_FILES:
+        for path in folder.glob(f"*_{kind}.png"):
+            path.unlink()
+
+
 def save_result_files(
     result: Any,
     folder: Path,
@@ -145,11 +153,6 @@ def save_result_files(
         path = folder / f"{name}_{kind}.png"
         with naming(path):
             Image.fromarray(pixels).save(path)
-
-
-def colour_end(threshold: float) -> float:
-    """The value of the brightest colour of a map, in spreads; a threshold may lie below 0."""
-    return 2 * threshold if threshold > 0 else 1.0
 
 
 def _overlay(result: Any, threshold: float, image_threshold: float) -> NDArray[np.uint8]:

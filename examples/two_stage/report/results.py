@@ -15,7 +15,7 @@ from ..scoring.evaluation import Evaluation
 from ..scoring.selection import Choice
 from ..training.data import RunData
 from .curves import save_curves, save_score_histogram
-from .figures import colour_end, save_adga_sheet, save_panels, save_result_files
+from .figures import remove_result_files, save_adga_sheet, save_panels, save_result_files
 from .page import write_report
 
 DEFECTS_SHOWN = 6
@@ -80,6 +80,7 @@ def _category_folder(path: Path, data: Data) -> Path:
 def _draw(evaluation: Evaluation, run: Run) -> None:
     findings, scorer, folder = evaluation.findings, evaluation.choice.scorer, run.folder
     scales = colour_scales(evaluation.choice)
+    remove_result_files(folder / "pictures")
     thresholds = scorer.pixel_threshold, scorer.image_threshold
     for result in findings.shown:
         save_result_files(result, folder / "pictures", scales, *thresholds)
@@ -94,4 +95,4 @@ def colour_scales(choice: Choice) -> dict[str, float]:
     """The brightest colour of each map in pictures, from normal images and the same in all."""
     normality = choice.normality
     mean, std = (float(values["l1"].mean()) for values in (normality.means, normality.stds))
-    return {"plain l1": mean + 6 * std, "chosen": colour_end(choice.scorer.pixel_threshold)}
+    return {"plain l1": mean + 6 * std, "chosen": choice.scorer.brightest}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -17,14 +16,17 @@ import yaml
 
 from .checks import brief
 from .errors import UserError, one_line
-from .groups import Running
+from .groups import Running, Scoring
 from .lock import LOCK, InUseError, held
-from .settings import Settings
+from .settings import Settings, names_of
 
 PACKAGES = (
     "aw_ssim", "torch", "torchvision", "lpips", "accelerate", "scikit-image", "scikit-learn",
     "pillow", "numpy",
 )  # fmt: skip
+
+# Where a run lies, how often it is saved, and of how many pictures files are left.
+CHANGES_NO_RESULT = {*names_of(Running), "checkpoint_steps", "pictures_per_type"}
 
 
 PARTIAL = ".partial"
@@ -246,27 +248,33 @@ def _check_it_is_ours(folder: Path, settings: Settings) -> None:
             f"{folder} is not the folder of a run: it holds other files; name another with "
             "--run-folder"
         )
-    earlier, now = (_identity(one).to_dict() for one in (load_settings(folder), settings))
-    changed = [f"{key} {earlier[key]} -> {now[key]}" for key in now if earlier[key] != now[key]]
+    earlier, now = (identity(one) for one in (load_settings(folder), settings))
+    # Until a run is scored, it may still be scored otherwise.
+    scored = any((folder / name).exists() for name in ("metrics.json", "choice.json"))
+    scoring = set(names_of(Scoring))
+    changed = [key for key in now if earlier[key] != now[key] and (scored or key not in scoring)]
     if changed:
-        raise UserError(
-            f"{folder} holds a run with other settings ({', '.join(changed)}); name another "
-            "folder with --run-folder, or pass --overwrite to delete that run"
-        )
+        what = ", ".join(f"{key} {earlier[key]} -> {now[key]}" for key in changed)
+        advice = "name another folder with --run-folder, or pass --overwrite to delete that run"
+        if scoring.issuperset(changed):
+            flags = " ".join(f"--{key.replace('_', '-')} {now[key]}" for key in changed)
+            advice = f"score it so with the command: evaluate {folder} {flags}; or {advice}"
+        raise UserError(f"{folder} holds a run with other settings ({what}); {advice}")
 
 
 def _holds(folder: Path, settings: Settings) -> bool:
     if not (folder / "settings.yaml").is_file():
         return False
     try:
-        return _identity(load_settings(folder)) == _identity(settings)
+        return identity(load_settings(folder)) == identity(settings)
     except UserError:
         return False
 
 
-def _identity(settings: Settings) -> Settings:
-    """What two runs share if one is the other begun again."""
-    return dataclasses.replace(settings, running=Running())
+def identity(settings: Settings) -> dict[str, Any]:
+    """What two runs share if one is the other begun again: all that changes a result."""
+    values = settings.to_dict()
+    return {key: value for key, value in values.items() if key not in CHANGES_NO_RESULT}
 
 
 def _version(package: str) -> str:

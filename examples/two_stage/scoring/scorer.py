@@ -73,6 +73,12 @@ class Scorer:
     def parts(self) -> tuple[str, ...]:
         return residual_parts(self.residual)
 
+    @property
+    def brightest(self) -> float:
+        """The map's value of the brightest colour, the same for all pictures of a run."""
+        # A low quantile can lie below 0, where a scale from 0 on has no room.
+        return 2 * self.pixel_threshold if self.pixel_threshold > 0 else 1.0
+
     def __call__(self, residuals: Mapping[str, Tensor]) -> Tensor:
         """H x W float32 from base residuals H x W, on the device of both."""
         spreads = [self.normality.in_spreads(part, residuals[part]) for part in self.parts]

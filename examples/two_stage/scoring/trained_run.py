@@ -49,8 +49,7 @@ def load_trained_run(folder: Path, device: torch.device | str) -> TrainedRun:
     settings = load_settings(folder)
     allow_megapixels(settings.running.max_megapixels)
     model = load_network(folder, device)
-    path = folder / "scorer.safetensors"
-    _check_finished(path)
+    _, path = weights_of(folder)
     scorer = _load_scorer(path, settings.data.image_size, device)
     return TrainedRun(settings, model, scorer, torch.device(device))
 
@@ -58,7 +57,7 @@ def load_trained_run(folder: Path, device: torch.device | str) -> TrainedRun:
 def load_network(folder: Path, device: torch.device | str) -> nn.Module:
     """The network after its last stage, in evaluation mode; raises as `load_trained_run`."""
     settings = load_settings(folder)
-    path = folder / f"stage_{len(stages_of(settings))}.safetensors"
+    path = network_file(folder)
     _check_finished(path)
     # Without memory first: settings from elsewhere may ask for a network of any size.
     with torch.device("meta"):
@@ -69,12 +68,32 @@ def load_network(folder: Path, device: torch.device | str) -> nn.Module:
     return model.to(device).eval()
 
 
+def weights_of(folder: Path) -> tuple[Path, Path]:
+    """The files of the network and of the scorer; raises where one is missing."""
+    paths = network_file(folder), folder / "scorer.safetensors"
+    for path in paths:
+        _check_finished(path)
+    return paths
+
+
+def network_file(folder: Path) -> Path:
+    """Where a run's weights after its last stage are."""
+    return folder / f"stage_{len(stages_of(load_settings(folder)))}.safetensors"
+
+
 def _check_finished(path: Path) -> None:
-    if not path.is_file():
+    folder = path.parent
+    if path.is_file():
+        return
+    if (folder / "scorer.safetensors").is_file():
         raise UserError(
-            f"the run in {path.parent} is not finished, there is no {path.name}; run train again "
-            "with the same command, it goes on where it stopped"
+            f"{folder} has a scorer but no network, there is no {path.name}: it is an evaluation "
+            "by an earlier version; evaluate its run again, then it has both"
         )
+    raise UserError(
+        f"the run in {folder} is not finished, there is no {path.name}; repeat the command that "
+        "made it, it goes on where it stopped"
+    )
 
 
 def _load_scorer(path: Path, size: int, device: torch.device | str) -> Scorer:
