@@ -100,7 +100,8 @@ def test_the_overlay_is_the_picture_with_a_line_where_the_map_is_above(
 
 def test_results_of_a_grey_run_are_drawn_pixel_for_pixel(pictures: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", channels=1)
-    predict(folder, pictures, tmp_path / "out", "--pixel-threshold", "0.75")
+    options = ("--pixel-threshold", "0.75", "--threshold", "-1e9")
+    predict(folder, pictures, tmp_path / "out", *options)
     for name, size in (("wide.png", (61, 203)), ("sub/deep.tif", (80, 95))):
         _, score_map = load_trained_run(folder, "cpu").score(load_image(pictures / name, 72, 1))
         full = resize_map(score_map, *size)
@@ -148,7 +149,8 @@ def test_thresholds_are_shown_and_can_be_changed(
     assert f"{count} defective, with a score above {float(threshold):g} (--threshold)" in (
         printed.replace("e+09", "e9").replace("1e9", f"{1e9:g}")
     )
-    assert f"above {PIXEL_THRESHOLD:g} (the 0.995 quantile of held-out normal images)" in printed
+    origin = "the 0.995 quantile of the pixels of held-out normal pictures"
+    assert f"above {PIXEL_THRESHOLD:g} ({origin})" in printed
 
 
 def test_a_damaged_picture_costs_its_own_row_and_the_exit_code(

@@ -27,11 +27,11 @@ def stop_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the picture of that number is read."""
     calls = []
 
-    def reading(path: Path) -> Image.Image:
+    def reading(path: Path, *how: int) -> Image.Image:
         calls.append(path)
         if len(calls) == number:
             raise KeyboardInterrupt
-        return read_picture(path)
+        return read_picture(path, *how)
 
     monkeypatch.setattr(module, "read_picture", reading)
 
@@ -60,7 +60,9 @@ def test_a_stopped_command_goes_on_where_it_stopped(
     scored = []
     with monkeypatch.context() as patch:
         patch.setattr(
-            module, "read_picture", lambda path: scored.append(path) or read_picture(path)
+            module,
+            "read_picture",
+            lambda path, *how: scored.append(path) or read_picture(path, *how),
         )
         with pytest.raises(SystemExit, match="1 of 9"):
             predict(run_folder, pictures, out)

@@ -184,6 +184,8 @@ def out_folder(command: Predict) -> Path:
             "time; name another with --out"
         )
     if command.out is not None:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} holds something already; name a new folder with --out")
         refuse_links(out)
         return out
     while True:
