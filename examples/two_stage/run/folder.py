@@ -96,15 +96,21 @@ def make_run_folder(settings: Settings, folder: Path) -> None:
     """Make what `find_run_folder` found; files of the same run are kept, unless `overwrite`."""
     folder.mkdir(parents=True, exist_ok=True)
     if settings.running.overwrite:
-        # Interrupted at any file, it is a run that is not complete, and can be overwritten again.
-        places = {name: place for place, name in enumerate(LAST)} | {"settings.yaml": 99}
-        for path in sorted(folder.iterdir(), key=lambda path: places.get(path.name, len(LAST))):
+        for path in sorted(folder.iterdir(), key=_turn_to_go):
             # The folder itself may be a link to a larger disk; links in it are not followed.
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()
     save_settings(settings, folder)
+
+
+def _turn_to_go(path: Path) -> int:
+    """So that a folder whose deletion was interrupted is a run that can go on: not complete first,
+    weights before their logs, and the settings, which say whose it is, last."""
+    if path.name in LAST:
+        return 0
+    return 1 if path.suffix == ".safetensors" else 3 if path.name == "settings.yaml" else 2
 
 
 def refuse_links(folder: Path) -> None:
