@@ -17,7 +17,7 @@ from PIL import Image
 from tiny_run import TINY, write_run
 from two_stage.commands import predict
 from two_stage.pictures.demo import write_demo_dataset
-from two_stage.report import figures
+from two_stage.report import curves
 from two_stage.run import run
 from two_stage.run.device import find_device
 from two_stage.run.errors import UserError, explain
@@ -88,8 +88,8 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         FullFile().write(b"a")
     text = explain(caught.value)
     assert text == (
-        f"No space left on device: {tmp_path / 'scores.csv'}; make room and give the same command "
-        "again"
+        f"error: No space left on device: {tmp_path / 'scores.csv'}; make room and give the same "
+        "command again"
     )
     # A name that the system gave is kept.
     with pytest.raises(FileNotFoundError) as caught, naming(tmp_path):
@@ -238,16 +238,16 @@ def test_every_picture_is_written_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A figure that stops half way leaves no half picture behind."""
-    figures.save_curves({}, tmp_path / "curves.png")
+    curves.save_curves({}, tmp_path / "curves.png")
     before = (tmp_path / "curves.png").read_bytes()
 
     def stop(self: object, file: io.BytesIO, **options: object) -> None:
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures.Figure, "savefig", stop)
+    monkeypatch.setattr(curves.Figure, "savefig", stop)
     with pytest.raises(KeyboardInterrupt):
-        figures.save_curves({}, tmp_path / "curves.png")
+        curves.save_curves({}, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes() == before
 
 
@@ -257,25 +257,7 @@ def test_two_predictions_that_begin_together(
     monkeypatch.chdir(tmp_path / "pictures" / "..")
     folder = write_run(tmp_path / "run")
     command = predict.Predict(pictures, folder)
-    outs = [predict.open_out_folder(command) for _ in range(3)]
+    outs = [predict.out_folder(command) for _ in range(3)]
     assert [out.name for out in outs] == [
         "pictures_scores", "pictures_scores_2", "pictures_scores_3",
     ]  # fmt: skip
-
-
-def test_an_interrupted_prediction_is_made_again(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, out = write_run(tmp_path / "run"), tmp_path / "out"
-    command = ["predict", str(pictures), "--run", str(folder), "--out", str(out)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "row_of", None)
-        with pytest.raises(TypeError):
-            main(command)
-    assert (out / predict.PARTIAL).exists()
-    main(command)
-    assert sorted(path.name for path in out.iterdir()) == ["heat_maps", "overlays", "scores.csv"]
-    assert "holds something already" in last_words(command)
-    (out / "scores.csv").rename(out / predict.PARTIAL)
-    (out / "notes.txt").write_text("mine")
-    assert "holds something already" in last_words(command)

@@ -97,7 +97,7 @@ def save_panels_of_arms(runs: Sequence[Settings], path: Path) -> list[str]:
         first = first_of_each_kind(test_samples(settings.data, folder), 1)
         samples = [sample for sample in first if sample.defect != "good"]
         if not samples:
-            return
+            return []
         results[arm] = list(score_samples(trained.model, trained.scorer, samples, settings))
         scales[arm] = trained.scorer.brightest
     save_arm_panels(results, path, scales)

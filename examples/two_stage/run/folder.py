@@ -30,6 +30,9 @@ CHANGES_NO_RESULT = {*names_of(Running), "checkpoint_steps", "pictures_per_type"
 
 
 PARTIAL = ".partial"
+# What a run is to do, and what it knows of its pictures: without more it has not begun.
+RECORD = "data.json"
+BEGINNING = (RECORD, "settings.yaml")
 # The last files of a run. With all of them it is complete.
 LAST = ("metrics.json", "report.html")
 
@@ -223,8 +226,9 @@ def _begun(settings: Settings, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if new and {path.name for path in folder.iterdir()} <= {"settings.yaml", LOCK}:
-            (folder / "settings.yaml").unlink(missing_ok=True)
+        if new and {path.name for path in folder.iterdir()} <= {*BEGINNING, LOCK}:
+            for name in BEGINNING:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _is_free(folder: Path) -> bool:

@@ -16,9 +16,7 @@ from ..pictures.files import in_threads
 from ..pictures.notes import Note, count, some
 from ..run.checks import fits
 from ..run.errors import UserError
-from ..run.folder import parse_json, save_json
-
-FILE = "data.json"
+from ..run.folder import RECORD, parse_json, save_json
 
 Hashes = dict[str, str]
 
@@ -36,12 +34,12 @@ class Record:
 
     def save(self, folder: Path, notes: Sequence[Note]) -> None:
         values = dataclasses.asdict(self)
-        save_json(values | {"notes": [dataclasses.asdict(note) for note in notes]}, folder / FILE)
+        save_json(values | {"notes": [dataclasses.asdict(note) for note in notes]}, folder / RECORD)
 
     @classmethod
     def of(cls, folder: Path) -> Record | None:
         """What the run in `folder` recorded; None if it has not come so far."""
-        path = folder / FILE
+        path = folder / RECORD
         if not path.is_file():
             return None
         values = parse_json(path.read_bytes(), path)
