@@ -157,7 +157,7 @@ def test_the_table_over_categories_is_a_file_beside_the_runs(
         folder = Path("runs") / f"{settings.data.category}-demo-001"
         folder.mkdir(parents=True, exist_ok=True)
         metrics = {"category": settings.data.category, "scores": {}, "arm": "two-stage"}
-        metrics |= {"preset": "demo", "images": {"test": {}}}
+        metrics |= {"preset": "demo", "images": {"train": 3, "validation": 1, "test": {}}}
         save_json(metrics, folder / "metrics.json")
         shown.append(capsys.readouterr().out)
         return folder

@@ -37,11 +37,14 @@ def test_without_masks_pictures_are_still_told_apart(run: Path) -> None:
     metrics = metrics_of(run)
     for table in metrics["scores"].values():
         figures = table["all"]
-        assert 0 <= figures.pop("image_auroc") <= 1
+        for name in ("image_auroc", "image_ap"):
+            assert 0 <= figures.pop(name) <= 1
         assert set(figures.values()) == {None}
         assert set(table["by_defect"]) == set(PAINTERS)
     shares = metrics["at_threshold"]
-    assert all(0 <= share <= 1 for share in shares.values())
+    for name in ("defective_images_found", "normal_images_flagged"):
+        assert 0 <= shares[name] <= 1
+    assert set(shares["pixels"].values()) == {None}
     (note,) = metrics["notes"]
     assert note.startswith("no defective picture has a mask: the figures of pixels are")
     for name in ("report.md", "report.html"):

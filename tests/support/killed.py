@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import two_stage.scoring.run_metrics
 import two_stage.scoring.selection
 from matplotlib.figure import Figure
 
@@ -100,4 +101,6 @@ def hasten(patch: pytest.MonkeyPatch) -> None:
     """Times are all 0 and figures are not drawn: two runs leave the same bytes, and soon."""
     patch.setattr(time, "perf_counter", lambda: 0.0)
     patch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"a figure"))
+    here = dict.fromkeys(("date", "host", "system", "torch"), "here")
+    patch.setattr(two_stage.scoring.run_metrics, "when_and_where", lambda: here)
     patch.setattr(two_stage.scoring.selection, "PAINTINGS", 1)

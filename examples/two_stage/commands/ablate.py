@@ -52,7 +52,8 @@ def main(arguments: Sequence[str], train: Train) -> None:
 
 def ablate(ablation: Ablation, folder: Path, train: Train) -> str:
     """Train all arms below `folder`; returns the table that `ablation.md` holds."""
-    own = rf"({'|'.join(map(re.escape, ARMS))})-seed-\d+|ablation\.(md|json)(\.partial)?|arms\.png"
+    arms = "|".join(map(re.escape, ARMS))
+    own = rf"({arms})-seed-\d+|(ablation\.(md|json)|arms\.png)(\.partial)?"
     refuse_foreign(folder, own, proof=bool([*folder.glob("*-seed-*")]), holder="an ablation")
     runs = [
         ablation.settings.changed(arm=arm, seed=seed, run_folder=folder / f"{arm}-seed-{seed}")

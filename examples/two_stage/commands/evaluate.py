@@ -14,6 +14,7 @@ from ..report.results import write_results
 from ..report.tables import format_summary
 from ..run.errors import UserError
 from ..run.folder import (
+    PARTIAL,
     identity,
     load_metrics,
     load_settings,
@@ -117,12 +118,14 @@ def _is_free(folder: Path, settings: Settings, mark: dict[str, str]) -> bool:
         return True
     if not folder.is_dir():
         return False
-    if not {path.name for path in folder.iterdir()} - {LOCK}:
+    # Killed before its first file was whole, an evaluation has left no more than these.
+    if not {path.name for path in folder.iterdir()} - {LOCK, f"{MARK}{PARTIAL}"}:
         return True
     try:
         path = folder / MARK
         same = path.is_file() and parse_json(path.read_bytes(), path) == mark
-        return same and identity(load_settings(folder)) == identity(settings)
+        begun = (folder / "settings.yaml").is_file()
+        return same and not (begun and identity(load_settings(folder)) != identity(settings))
     except UserError:
         return False
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..run.errors import UserError
-from ..run.folder import naming, parse_json, save_json
+from ..run.folder import PARTIAL, naming, parse_json, save_json
 from ..run.lock import LOCK
 
 COLUMNS = (
@@ -18,6 +18,8 @@ COLUMNS = (
 )  # fmt: skip
 GOOD, DEFECTIVE, UNREADABLE = "good", "defective", "unreadable"
 TABLE, UNFINISHED, REQUEST = "scores.csv", "scores.csv.partial", "unfinished.json"
+# What a command leaves that is killed before its request is written.
+BEGINNING = {LOCK, f"{REQUEST}{PARTIAL}"}
 # With a byte order mark, by which Excel knows that names are not in the code page of Windows. A
 # file's name that is no text is written with backslashes.
 TEXT = {"encoding": "utf-8-sig", "errors": "backslashreplace"}
@@ -33,6 +35,9 @@ def begin_or_continue(out: Path, request: dict[str, Any]) -> list[Row]:
     Raises:
         UserError: the folder holds something else, or what another request left.
     """
+    if (out / TABLE).is_file():
+        # Complete; killed before this was removed.
+        (out / REQUEST).unlink(missing_ok=True)
     if out.is_dir() and (out / REQUEST).is_file():
         path = out / REQUEST
         earlier = parse_json(path.read_bytes(), path)
@@ -43,7 +48,7 @@ def begin_or_continue(out: Path, request: dict[str, Any]) -> list[Row]:
                 f"{' and '.join(changed)}; repeat that one, or name a new folder with --out"
             )
         return _complete_rows(out / UNFINISHED)
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {LOCK}):
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - BEGINNING):
         raise UserError(f"{out} holds something already; name a new folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     save_json(request, out / REQUEST)

@@ -29,12 +29,7 @@ def about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
         "seed": settings.training.seed,
         "device": device_name(run.device),
         "precision": "float32" if precision == "no" else precision,
-        "evaluated": {
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(" ", "minutes"),
-            "host": platform.node(),
-            "system": platform.platform(),
-            "torch": torch.__version__,
-        },
+        "evaluated": when_and_where(),
         "images": {
             "train": len(data.train),
             "validation": len(data.held_out),
@@ -47,6 +42,15 @@ def about_run(model: nn.Module, data: RunData, run: Run) -> dict[str, Any]:
                 model, settings.data.channels, settings.training.patch_size
             ),
         },
+    }
+
+
+def when_and_where() -> dict[str, str]:
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(" ", "minutes"),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "torch": torch.__version__,
     }
 
 
