@@ -17,8 +17,8 @@ from benchmarks import ROOT
 
 # What `all` runs.
 FILES = ("speed", "memory", "accuracy", "scaling", "training_step", "ablation")
-NAMES = (*FILES, "detection", "tune_triton")
-WITH_OPTIONS = (["speed"], ["detection"])
+NAMES = (*FILES, "pictures", "detection", "tune_triton")
+WITH_OPTIONS = (["speed"], ["pictures"], ["detection"])
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ On one thread, a picture of 512 x 512, the weights random: what a network learne
 Processor time and not that of a clock, so that other programs on the machine count less; each
 contestant runs once in every round.
 
-    python -m benchmarks.measure.pictures [quick, paper, ... all without a name]
+    python -m benchmarks pictures [quick, paper, ... all without a name]
 """
 
 from __future__ import annotations
