@@ -48,6 +48,7 @@ from ..scoring.exported_graph import (
 )
 from ..scoring.trained_run import TrainedRun, load_trained_run
 from ..training.data import data_root_of, normal_pictures, split_held_out
+from ..training.record import Record
 from .command_line import parse
 
 FILES = {"torch": "model.pt2", "onnx": "model.onnx"}
@@ -173,8 +174,13 @@ def pictures_to_check(run: TrainedRun, folder: Path) -> tuple[Tensor, str]:
     data_root = data_root_of(data, folder)
     if (data_root / data.category).is_dir():
         files = normal_pictures(data_root, data.category)
-        _, held_out = split_held_out(len(files), data, seed)
-        chosen = [files[number] for number in held_out[:CHECKED_PICTURES].tolist()]
+        _, numbers = split_held_out(len(files), data, seed)
+        held_out = [files[number] for number in numbers.tolist()]
+        if record := Record.of(folder):
+            # What was held out when the run began, whatever lies there now.
+            known = [data_root / data.category / name for name in record.held_out]
+            held_out = [path for path in known if path.is_file()] or held_out
+        chosen = held_out[:CHECKED_PICTURES]
         pictures = torch.stack([load_image(path, size, channels, data.white) for path in chosen])
         origin = "held-out normal pictures"
     else:

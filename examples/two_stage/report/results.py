@@ -39,6 +39,10 @@ def draw_artificial_defects(data: RunData, run: Run) -> None:
         save_adga_sheet(*pictures, run.folder / "artificial_defects.png")
 
 
+# What is there only with test pictures, or with pictures to show.
+DRAWN = ("panels.png", "image_scores.png", "curves.png", "test_scores.csv")
+
+
 def write_results(evaluation: Evaluation, run: Run) -> None:
     """By the main process: pictures, `test_scores.csv`, the figures as JSON, and the report."""
     if run.is_main:
@@ -80,7 +84,10 @@ def _category_folder(path: Path, data: Data) -> Path:
 def _draw(evaluation: Evaluation, run: Run) -> None:
     findings, scorer, folder = evaluation.findings, evaluation.choice.scorer, run.folder
     scales = colour_scales(evaluation.choice)
+    # Of an earlier evaluation, which may have had another test set.
     remove_result_files(folder / "pictures")
+    for name in DRAWN:
+        (folder / name).unlink(missing_ok=True)
     thresholds = scorer.pixel_threshold, scorer.image_threshold
     for result in findings.shown:
         save_result_files(result, folder / "pictures", scales, *thresholds)
