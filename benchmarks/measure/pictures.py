@@ -40,12 +40,26 @@ from two_stage.scoring.exported_graph import (
 from two_stage.scoring.trained_run import load_trained_run
 
 ROUNDS = 5
-CASES = {"quick": QUICK, "quick, --test-stride 64": QUICK.changed(test_stride=64), "paper": PAPER}
+CASES = {
+    "quick": QUICK,
+    "quick, --test-stride 64": QUICK.changed(test_stride=64),
+    "quick, whole image": QUICK.changed(test_patch_size=256),
+    "paper": PAPER,
+    "paper, whole image": PAPER.changed(test_patch_size=512),
+}
 
 
 def contestants(settings: Settings, folder: Path) -> dict[str, Callable[[], object]]:
     values = settings.to_dict()
-    names = ("image_size", "patch_size", "test_stride", "width", "latent_channels", "batch_size")
+    names = (
+        "image_size",
+        "patch_size",
+        "test_patch_size",
+        "test_stride",
+        "width",
+        "latent_channels",
+        "batch_size",
+    )
     run = load_trained_run(
         write_run(
             folder / "run",

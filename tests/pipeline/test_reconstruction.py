@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from samples import random_image
+from tiny_run import write_run
 from torch import Tensor, nn
+from two_stage.run.errors import UserError
+from two_stage.run.settings import Settings
 from two_stage.scoring.reconstruction import reconstruct
+from two_stage.scoring.trained_run import load_trained_run
 
 
 class Shift(nn.Module):
@@ -49,3 +55,21 @@ def test_blending_has_no_seams_where_patches_disagree() -> None:
     assert result.min() == 0
     assert result.max() == 2
     assert result.diff(dim=-1).abs().max() < 0.1
+
+
+def test_a_whole_image_may_be_the_only_patch(tmp_path: Path) -> None:
+    """With a test_patch_size of the image's side the network sees it once, as a batch of one."""
+    folder = write_run(tmp_path / "run", image_size=96, test_patch_size=96)
+    run = load_trained_run(folder, "cpu")
+    image = random_image(3, 96, 96)
+    reconstruction, _ = run.score(image)
+    with torch.inference_mode():
+        torch.testing.assert_close(reconstruction, run.model(image[None])[0], atol=1e-6, rtol=0)
+    # Otherwise the patches are as large as in training.
+    assert load_trained_run(write_run(tmp_path / "small"), "cpu").settings.test_patch_size() == 32
+
+
+@pytest.mark.parametrize("size", [48, 128])
+def test_a_test_patch_fits_the_network_and_the_image(size: int) -> None:
+    with pytest.raises(UserError, match=r"a multiple of 32 and at most image_size .96., got"):
+        Settings.of(image_size=96, patch_size=64, test_patch_size=size)

@@ -237,7 +237,7 @@ def test_a_stranger_s_run_writes_nothing_before_it_is_read(copied: Path, tmp_pat
     (copied / "settings.yaml").write_text(yaml.safe_dump(saved))
     with pytest.raises(ValueError, match="nowhere"):
         evaluate.main(["run", "--out", out])
-    with pytest.raises(UserError, match="test_stride must be from 1 to half of patch_size"):
+    with pytest.raises(UserError, match="test_stride must be from 1 to half of the patches' side"):
         evaluate.main(["run", "--out", out, "--test-stride", "9999"])
     assert not Path(out).exists()
     assert not (copied / "evaluation").exists()

@@ -174,6 +174,9 @@ class Defects(Checked):
 class Scoring(Checked):
     """From the trained network to maps, thresholds and pictures."""
 
+    test_patch_size: Annotated[int | None, between(32, 8192)] = None
+    """Side of the patches at test time. None: as in training. With the image_size the whole image
+    is one, which is several times faster."""
     test_stride: int = 32
     """Distance of overlapping patches at test time, in pixels."""
     residual: Residual = "auto"

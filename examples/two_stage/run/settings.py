@@ -45,11 +45,20 @@ class Settings(Checked):
                 "a batch of one patch of 32 pixels leaves batch norm one value of each channel at "
                 "1/32 of the resolution, and it needs two; pass --batch-size 2 or --patch-size 64"
             )
-        if not 1 <= self.scoring.test_stride <= patch // 2:
+        tested = self.test_patch_size()
+        if tested % 32 or tested > image:
             raise UserError(
-                f"test_stride must be from 1 to half of patch_size ({patch // 2}), so that test "
-                f"patches overlap; got {self.scoring.test_stride}"
+                f"test_patch_size must be a multiple of 32 and at most image_size ({image}), got "
+                f"{tested}"
             )
+        if not 1 <= self.scoring.test_stride <= tested // 2:
+            raise UserError(
+                f"test_stride must be from 1 to half of the patches' side ({tested // 2}), so that "
+                f"test patches overlap; got {self.scoring.test_stride}"
+            )
+
+    def test_patch_size(self) -> int:
+        return self.scoring.test_patch_size or self.training.patch_size
 
     def loss_weights(self) -> tuple[float, float, float] | str:
         """What `AWSSIMLoss(weights=...)` takes: three numbers or the name of a category."""

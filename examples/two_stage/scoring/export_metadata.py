@@ -116,7 +116,7 @@ def _origin(run: TrainedRun, folder: Path) -> dict[str, Any]:
             "preset": settings.preset,
             "residual": scorer.residual,
             "smoothing": scorer.smoothing,
-            "patch_size": settings.training.patch_size,
+            "patch_size": settings.test_patch_size(),
             "test_stride": settings.scoring.test_stride,
         },
     }

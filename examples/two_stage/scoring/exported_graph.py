@@ -54,7 +54,7 @@ class ReconstructionAndMap(nn.Module):
     def __init__(self, run: TrainedRun) -> None:
         super().__init__()
         settings, scorer = run.settings, run.scorer
-        size, patch_size = settings.data.image_size, settings.training.patch_size
+        size, patch_size = settings.data.image_size, settings.test_patch_size()
         starts = torch.tensor(patch_starts(size, patch_size, settings.scoring.test_stride))
         # torch.export.save does not take training's memory layout, channels last.
         self.model = copy.deepcopy(run.model).to(memory_format=torch.contiguous_format)

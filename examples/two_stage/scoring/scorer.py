@@ -210,7 +210,7 @@ def reconstruct_and_compare(
     reconstruction = reconstruct(
         model,
         image,
-        patch_size=settings.training.patch_size,
+        patch_size=settings.test_patch_size(),
         stride=settings.scoring.test_stride,
         batch_size=settings.training.batch_size,
     )
