@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -245,18 +246,27 @@ def test_a_kernel_cut_short_on_the_disk_is_compiled_anew(tmp_path: Path) -> None
     assert call_anew(CALL, tmp_path, NUMBA_CACHE_DIR=str(kept)).stderr == ""
 
 
-def test_a_disk_that_is_full_costs_the_cache_alone(tmp_path: Path) -> None:
-    code = f"""
-from numba.core import caching
-def full(*_):
-    raise OSError(28, "No space left on device")
-caching.IndexDataCacheFile.save = full
-{CALL}
-"""
-    finished = call_anew(code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
-    assert finished.stdout == "True True\n"
-    assert "No space left on device" in finished.stderr
-    assert "Set NUMBA_CACHE_DIR" in finished.stderr
+def test_a_disk_that_is_full_costs_the_cache_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """numba has compiled the kernel by the time that it cannot keep it: it is used."""
+
+    class Full:
+        signatures: ClassVar[list[str]] = []
+        stats = SimpleNamespace(cache_path="the cache's folder", cache_hits={})
+
+        def __call__(self, *_: object) -> None:
+            self.signatures.append("compiled")
+            raise OSError(28, "No space left on device")
+
+    kernel = Full()
+    monkeypatch.setattr(run, "_run_tiles", kernel)
+    nothing: Any = None
+    run._compile(nothing, nothing)
+    assert run._run_tiles is kernel
+    (record,) = caplog.records
+    assert "cache in the cache's folder: OSError" in record.getMessage()
+    assert "Set NUMBA_CACHE_DIR" in record.getMessage()
 
 
 def test_numba_told_not_to_compile_is_not_used(tmp_path: Path) -> None:
