@@ -72,7 +72,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 # Every state of a training, and of the others as many as show where each stands.
 EVERY = {
-    "train": 5, "train --overwrite": 9, "evaluate": 9, "predict": 4, "ablate": 25, "tune": 25,
+    "train": 9, "train --overwrite": 15, "evaluate": 15, "predict": 5, "ablate": 40, "tune": 40,
 }  # fmt: skip
 
 
