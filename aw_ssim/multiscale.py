@@ -97,10 +97,10 @@ class MSSSIMLoss(_MultiScaleLoss):
     Args:
         scale_weights: the exponents, finest scale first; as many as there are scales. The images'
             sides must be at least ``window_size * 2^(scales - 1)``: 176 for the default.
-        data_range, window_size, sigma, k1, k2, padding, window, covariance, backend: as for
-            :class:`AWSSIMLoss`.
         reduction: ``"mean"``, ``"image"`` for a value of each image, ``"sum"`` over images and
             channels.
+
+    The other options are those of :class:`AWSSIMLoss`.
 
     Raises:
         TypeError, ValueError: as :class:`AWSSIMLoss`, and for images too small for the scales.
@@ -155,8 +155,8 @@ class MSAWSSIMLoss(_MultiScaleLoss):
     Args:
         weights: of luminance, contrast and structure, as for :class:`AWSSIMLoss`.
         scale_weights: of the scales, finest first, divided by their sum.
-        data_range, window_size, sigma, k1, k2, reduction, padding, window, covariance, backend: as
-            for :class:`MSSSIMLoss`.
+
+    The other options are those of :class:`MSSSIMLoss`.
 
     Raises:
         TypeError, ValueError: as :class:`MSSSIMLoss`.
