@@ -62,7 +62,7 @@ def test_evaluate_starts_from_the_run_s_own_settings(tmp_path: Path) -> None:
     read, settings = evaluate.read_options([str(run), "--residual", "gradient"])
     assert (read.run, read.out) == (run, None)
     assert settings.data.data_root == tmp_path
-    assert settings.scoring == Scoring(16, "gradient", **own)
+    assert settings.scoring == Scoring(test_stride=16, residual="gradient", **own)
     _, moved = evaluate.read_options(["--data-root", "now", str(run), "--test-stride", "8"])
     assert (moved.data.data_root, moved.scoring.test_stride) == (Path("now"), 8)
     with pytest.raises(UserError, match="do not fit: test_stride must be from 1 to half"):
