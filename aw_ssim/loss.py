@@ -144,19 +144,7 @@ class AWSSIMLoss(StructuralLoss):
         covariance: str = "population",
         backend: str = "auto",
     ) -> None:
-        options = Options(
-            parse_weights(weights),
-            False,
-            data_range,
-            window_size,
-            k1,
-            k2,
-            reduction,
-            padding,
-            window,
-            covariance,
-            backend,
-        )
+        options = Options.of(locals(), weights=parse_weights(weights), product=False)
         super().__init__(options, sigma)
 
 
@@ -183,17 +171,5 @@ class SSIMLoss(StructuralLoss):
         covariance: str = "population",
         backend: str = "auto",
     ) -> None:
-        options = Options(
-            EQUAL_WEIGHTS,
-            True,
-            data_range,
-            window_size,
-            k1,
-            k2,
-            reduction,
-            padding,
-            window,
-            covariance,
-            backend,
-        )
+        options = Options.of(locals(), product=True)
         super().__init__(options, sigma)

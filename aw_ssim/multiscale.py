@@ -49,6 +49,9 @@ class _MultiScaleLoss(StructuralLoss):
     ) -> Tensor:
         """The loss of a batch; arguments as for :class:`AWSSIMLoss`.
 
+        Every image counts alike, whatever a mask shows of it; one that it hides, at a scale or at
+        all of them, counts as identical there.
+
         Returns:
             A scalar, or a value for each image (N,) with ``reduction="image"``.
         """
@@ -71,14 +74,10 @@ class _MultiScaleLoss(StructuralLoss):
             )
             for number, scale in enumerate(_scales(prediction, target, mask, count))
         ]
-        planes = self._joined(scales)
+        planes = (_product if options.product else _sum)(scales, self.scale_weights)
         if self.reduction == "image":
             return planes.mean(1)
         return planes.mean() if self.reduction == "mean" else planes.sum()
-
-    def _joined(self, scales: list[Tensor]) -> Tensor:
-        """The losses N x C of all scales as one."""
-        raise NotImplementedError
 
     def extra_repr(self) -> str:
         weights = ", ".join(f"{weight:.4g}" for weight in self.scale_weights)
@@ -126,24 +125,8 @@ class MSSSIMLoss(_MultiScaleLoss):
         covariance: str = "population",
         backend: str = "auto",
     ) -> None:
-        options = Options(
-            EQUAL_WEIGHTS,
-            True,
-            data_range,
-            window_size,
-            k1,
-            k2,
-            reduction,
-            padding,
-            window,
-            covariance,
-            backend,
-        )
+        options = Options.of(locals(), product=True)
         super().__init__(options, sigma, scale_weights)
-
-    def _joined(self, scales: list[Tensor]) -> Tensor:
-        powers = [_power(1 - one, w) for one, w in zip(scales, self.scale_weights, strict=True)]
-        return 1 - torch.stack(powers).prod(0)
 
 
 class MSAWSSIMLoss(_MultiScaleLoss):
@@ -183,32 +166,15 @@ class MSAWSSIMLoss(_MultiScaleLoss):
         covariance: str = "population",
         backend: str = "auto",
     ) -> None:
-        options = Options(
-            parse_weights(weights),
-            False,
-            data_range,
-            window_size,
-            k1,
-            k2,
-            reduction,
-            padding,
-            window,
-            covariance,
-            backend,
-        )
+        options = Options.of(locals(), weights=parse_weights(weights), product=False)
         super().__init__(options, sigma, scale_weights)
-
-    def _joined(self, scales: list[Tensor]) -> Tensor:
-        total = sum(self.scale_weights)
-        loss = sum(w / total * one for w, one in zip(self.scale_weights, scales, strict=True))
-        assert isinstance(loss, Tensor)
-        return loss
 
 
 def _scales(x: Tensor, y: Tensor, mask: Tensor | None, count: int) -> Iterator[Scale]:
     """The images and their mask, and each half as large as before."""
-    if mask is not None:
-        mask = mask.to(torch.promote_types(x.dtype, torch.float32))
+    # In half precision each scale would be rounded again.
+    x, y = (image.to(torch.promote_types(image.dtype, torch.float32)) for image in (x, y))
+    mask = None if mask is None else mask.to(torch.promote_types(x.dtype, y.dtype))
     for number in range(count):
         if number:
             x, y, mask = _halved(x, mask), _halved(y, mask), None if mask is None else _pool(mask)
@@ -226,6 +192,18 @@ def _halved(image: Tensor, mask: Tensor | None) -> Tensor:
 
 def _pool(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, 2)
+
+
+def _product(losses: list[Tensor], exponents: Sequence[float]) -> Tensor:
+    """1 - the product of the scales' similarities; all are N x C."""
+    powers = [_power(1 - loss, exponent) for loss, exponent in zip(losses, exponents, strict=True)]
+    return 1 - torch.stack(powers).prod(0)
+
+
+def _sum(losses: list[Tensor], weights: Sequence[float]) -> Tensor:
+    """The weighted mean of the scales' losses, N x C."""
+    total = sum(weights)
+    return torch.stack([w / total * loss for w, loss in zip(weights, losses, strict=True)]).sum(0)
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:

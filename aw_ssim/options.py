@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -33,6 +33,12 @@ class Options(NamedTuple):
     window: str = "gaussian"
     covariance: str = "population"
     backend: str = "auto"
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], **others: Any) -> Options:
+        """The options among a signature's arguments, whatever else it has; `others` go first."""
+        named = {name: arguments[name] for name in cls._fields if name in arguments}
+        return cls(**(named | others))
 
     def checked(self) -> Options:
         """The same with each value checked; `parse_weights` has checked the weights."""

@@ -164,3 +164,24 @@ def test_a_map_is_refused() -> None:
 
 def test_the_text_names_the_scales() -> None:
     assert "scale_weights=(0.2, 0.3, 0.5)" in repr(MSSSIMLoss(scale_weights=THREE))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_images_are_halved_in_single_precision(kind: Any, dtype: torch.dtype) -> None:
+    x, y = (image.to(dtype) for image in pair())
+    loss = kind(scale_weights=THREE)
+    torch.testing.assert_close(loss(x, y), loss(x.float(), y.float()), atol=1e-6, rtol=1e-5)
+    prediction = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(prediction, y), prediction)
+    assert gradient.dtype == dtype
+    assert gradient.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_that_the_mask_hides_counts_as_identical(kind: Any) -> None:
+    x, y = pair()
+    mask = torch.ones(2, 1, *x.shape[2:])
+    mask[1] = 0
+    loss = kind(scale_weights=THREE, padding="same")
+    torch.testing.assert_close(loss(x, y, mask), loss(x[:1], y[:1]) / 2, atol=1e-6, rtol=1e-5)

@@ -17,6 +17,7 @@ from PIL import Image
 from tiny_run import IMAGE_THRESHOLD, PIXEL_THRESHOLD, write_run
 from torch import Tensor
 from two_stage.commands import export
+from two_stage.commands.export_cases import pictures_to_check
 from two_stage.pictures.files import load_image
 from two_stage.run.errors import UserError
 from two_stage.scoring.exported_graph import ReconstructionAndMap
@@ -244,7 +245,7 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
             Image.fromarray(pixels).save(data / "cup" / folder / f"{number:02d}.png")
     folder = write_run(tmp_path / "run", data_root=data, category="cup", validation_share=0.2)
     run = load_trained_run(folder, "cpu")
-    pictures, origin = export.pictures_to_check(run, folder)
+    pictures, origin = pictures_to_check(run, folder)
     _, held_out = split_held_out(12, run.settings.data, run.settings.training.seed)
     expected = [load_image(data / f"cup/train/good/{n:02d}.png", 72, 3) for n in held_out.tolist()]
     assert len(held_out) == 2
@@ -256,15 +257,15 @@ def test_checked_on_held_out_pictures_of_the_run_never_on_test_ones(tmp_path: Pa
     others |= {data / f"cup/train/good/{n:02d}.png" for n in set(range(12)) - {*held_out.tolist()}}
     for path in others:
         path.write_bytes(b"no picture")
-    assert torch.equal(export.pictures_to_check(run, folder)[0], pictures)
+    assert torch.equal(pictures_to_check(run, folder)[0], pictures)
     (data / f"cup/train/good/{int(held_out[1]):02d}.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="is not a picture"):
-        export.pictures_to_check(run, folder)
+        pictures_to_check(run, folder)
 
 
 def test_without_the_run_s_data_noise_is_checked(run_folder: Path) -> None:
     run = load_trained_run(run_folder, "cpu")
-    pictures, origin = export.pictures_to_check(run, run_folder)
+    pictures, origin = pictures_to_check(run, run_folder)
     assert origin == "blurred noise and a negative"
     assert pictures.shape == (4, 3, 72, 72)
     assert torch.equal(pictures[3], 1 - pictures[0])

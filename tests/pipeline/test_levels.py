@@ -133,3 +133,15 @@ def test_stored_images_change_their_kind_and_back() -> None:
     assert torch.equal(floats, bytes_.float() / 255)
     assert torch.equal(stored_as(floats, torch.uint8), bytes_)
     assert stored_as(bytes_, torch.uint8) is bytes_
+
+
+def test_blank_normal_pictures_are_named(tmp_path: Path) -> None:
+    folder = save(tmp_path / "cup" / "normal", 255, np.uint8)
+    for name, shade in (("cap", 0), ("lamp", 255)):
+        Image.new("RGB", (64, 64), (shade, shade, shade)).save(folder / f"{name}.png")
+    (note,) = find_category(tmp_path, "cup").notes
+    assert note.files == ("normal/cap.png", "normal/lamp.png")
+    assert "2 pictures of one colour throughout among the normal ones" in str(note)
+    for name in ("cap", "lamp"):
+        (folder / f"{name}.png").unlink()
+    assert not find_category(tmp_path, "cup").notes

@@ -64,6 +64,8 @@ class Facts:
     """In the file's own units."""
     cut: bool
     """Colour of more than 8 bits, of which Pillow keeps the upper 8."""
+    blank: bool
+    """One colour throughout."""
 
 
 def load_image(path: Path, size: int, channels: int, white: int | None = None) -> Tensor:
@@ -142,8 +144,10 @@ def _facts(path: Path, changed: int, length: int) -> Facts:
     with opened(path) as image:
         cut = _loses_bits(image)
         plain = to_plain_mode(ImageOps.exif_transpose(image), path)
-        brightest = int(np.max(np.asarray(plain), initial=0))
-        return Facts(plain.size, plain.mode == "I", brightest, cut)
+        pixels = np.asarray(plain)
+        blank = bool((pixels == pixels[:1, :1]).all())
+        brightest = int(np.max(pixels, initial=0))
+        return Facts(plain.size, plain.mode == "I", brightest, cut, blank)
 
 
 def in_threads(

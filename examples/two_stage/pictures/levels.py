@@ -54,6 +54,11 @@ def notes_on_levels(
         "{n} of 16-bit colour ({some}), of which only the upper 8 bits are read: save them as "
         "16-bit grey, or scaled to 8 bits, if the camera has less than 16",
     )
+    notes += note(
+        [path for path, fact in normal.items() if fact.blank],
+        "{n} of one colour throughout among the normal ones ({some}): a lens cap, a lamp that was "
+        "off? They are learned as normal; remove them if they are not",
+    )
     share = max(
         (fact.brightest / (limit if fact.deep else 255) for fact in normal.values()), default=1.0
     )
