@@ -109,10 +109,11 @@ def test_lost_bits_of_colour_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "cup" / "normal"
     folder.mkdir(parents=True)
     pixels = np.full((8, 8, 3), 40000, dtype=">u2")
+    pixels[0] = 0
     # Pillow writes no 16-bit colour: a binary PPM with white 65535 is as plain as a file can be.
     (folder / "a.ppm").write_bytes(b"P6 8 8 65535\n" + pixels.tobytes())
     tifffile.imwrite(folder / "b.tif", pixels.astype(np.uint16), photometric="rgb")
-    Image.new("RGB", (8, 8), "white").save(folder / "c.png")
+    Image.fromarray((pixels >> 8).astype(np.uint8)).save(folder / "c.png")
     (note,) = find_category(tmp_path, "cup").notes
     assert note.files == ("normal/a.ppm", "normal/b.tif")
     assert "only the upper 8 bits" in str(note)
