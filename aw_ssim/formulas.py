@@ -45,18 +45,26 @@ def not_negative(value):
     return torch.where(value < 0, value - value.detach(), value)
 
 
-def add_entry(sums, tap, m, pivot_x, pivot_y):
-    """One more row or column with moments `m` of its own: its part of the sums about the pivots.
-
-    These are the sums of dx, dy, dx^2, dy^2 and dx dy, each by its tap (law of total variance).
-    """
+def about(m, pivot_x, pivot_y):
+    """The means of dx, dy, dx^2, dy^2 and dx dy about other pivots (law of total variance)."""
     dx, dy = (m[0] - pivot_x) + m[2], (m[1] - pivot_y) + m[3]
     return (
-        multiply_add(tap, dx, sums[0]),
-        multiply_add(tap, dy, sums[1]),
-        multiply_add(tap, multiply_add(dx, dx, m[4]), sums[2]),
-        multiply_add(tap, multiply_add(dy, dy, m[5]), sums[3]),
-        multiply_add(tap, multiply_add(dx, dy, m[6]), sums[4]),
+        dx,
+        dy,
+        multiply_add(dx, dx, m[4]),
+        multiply_add(dy, dy, m[5]),
+        multiply_add(dx, dy, m[6]),
+    )
+
+
+def add(sums, tap, values):
+    """One more pixel, row or column: its five values by its tap."""
+    return (
+        multiply_add(tap, values[0], sums[0]),
+        multiply_add(tap, values[1], sums[1]),
+        multiply_add(tap, values[2], sums[2]),
+        multiply_add(tap, values[3], sums[3]),
+        multiply_add(tap, values[4], sums[4]),
     )
 
 
@@ -159,7 +167,8 @@ ADDITIVE = Form(terms, terms_derivatives)
 PRODUCT = Form(product, product_derivatives)
 
 FORMULAS = (
-    add_entry,
+    about,
+    add,
     moments_of,
     whole_window,
     luminance_parts,

@@ -118,9 +118,9 @@ def test_hidden_areas() -> None:
 
 
 def test_the_widest_window() -> None:
-    x, y = (image.to(DEVICE) for image in pair(33, 34, channels=1))
-    leaf = x.clone().requires_grad_()
-    loss = aw_ssim(leaf, y, WEIGHTS, window_size=33, reduction="sum", backend="triton")
+    x, y = pair(33, 34, channels=1)
+    leaf = x.to(DEVICE, copy=True).requires_grad_()
+    loss = aw_ssim(leaf, y.to(DEVICE), WEIGHTS, window_size=33, reduction="sum", backend="triton")
     loss.backward()
     options = {"window_size": 33}
     expected = oracle.windows(x, y, **options).similarity(WEIGHTS)

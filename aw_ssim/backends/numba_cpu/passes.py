@@ -132,7 +132,7 @@ def window_moments(columns, taps, i):
     sums = no_sums()
     for j in range(size):
         entry = load_fields(columns, i + j)
-        sums = formulas.add_entry(sums, splat(taps[j]), entry, pivot_x, pivot_y)
+        sums = formulas.add(sums, splat(taps[j]), formulas.about(entry, pivot_x, pivot_y))
     return formulas.whole_window(formulas.moments_of(pivot_x, pivot_y, sums))
 
 

@@ -1,17 +1,18 @@
 """The fused kernel: windowed statistics, loss and gradient of a tile of one plane.
 
-A program takes tile after tile and goes down it row by row. Its lanes hold the last SIZE rows of
-pixels in registers, and the sums of the pixels whose windows are not all known. A new row goes
-through four passes:
+A program takes tile after tile and goes down it, ROWS rows at a time. A lane has one column; the
+windows about its pixels in these rows are its block. It holds the pixels that they see in its column
+in registers, and the sums of the pixels whose windows are not all known. A block goes through four
+passes:
 
-1. `column_moments`: of the SIZE pixels in each column;
-2. `window_moments`: along the row, from those of the columns beside;
-3. `spread`: derivatives of the windows, added to the sums of the pixels they see in their column;
-4. `sum_along`: the sums of the oldest row, along it, which is the gradient.
+1. `column_moments`: of the SIZE pixels about each row, down the column;
+2. `window_moments`: along the rows, from those of the columns beside;
+3. `spread`: derivatives of the windows, added to the sums of the pixels they see in the column;
+4. `sum_along`: the sums of the oldest rows, along them, which is the gradient.
 
 Lanes tell each other of passes 1 and 3 through the program's scratch, a few rows that stay in the
-cache; a barrier stands between every write and read of it. Every sum is taken about a pixel of the
-window, as in `analytic.passes`.
+cache; a barrier stands between every write and read of it. Every sum is taken about one pivot for
+the whole block, the mean of its windows' centres, which all of them see.
 
 With padding "same" the windows beyond the image's edge are computed too, as mirror images of
 those within. A pixel then gathers from them what its own mirror images would have collected;
@@ -25,30 +26,28 @@ import triton.language as tl
 
 from .passes import (
     column_moments,
+    complete_sums,
     formulas,
-    load_fields,
+    load_maps,
     spread,
-    store_fields,
+    store_block,
+    store_maps,
     sum_along,
     window_moments,
 )
 from .rows import (
-    append,
     inside,
     inverse,
     last_visible,
     load_rows,
     load_taps,
     part,
-    row_of,
     times,
     twice_on_edges,
-    without_oldest,
-    zero_unless,
     zeros,
 )
 
-# Zeros beside the lanes' values in the scratch.
+# Lanes of zeros beside the program's own in the scratch.
 BESIDE: tl.constexpr = tl.constexpr(32)
 
 
@@ -92,9 +91,9 @@ def tiles_kernel(
     MAPS: tl.constexpr,
     GRADIENTS: tl.constexpr,
     LANES: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
 ):
-    """Tiles of `strip` rows of N x C planes; a lane has COLUMNS neighbouring columns.
+    """Tiles of `strip` rows of N x C planes; a block has ROWS windows.
 
     Args:
         x, y, mask: N x C x H x W with any strides, in strides_x and so on; mask if MASKED.
@@ -108,23 +107,28 @@ def tiles_kernel(
     HALF: tl.constexpr = SIZE // 2
     # Columns and rows at a tile's edge whose windows, or pixels, lack some of what they see.
     EDGE: tl.constexpr = 2 * HALF if GRADIENTS else HALF
-    OWN: tl.constexpr = LANES * COLUMNS - 2 * EDGE
-    PITCH: tl.constexpr = LANES + BESIDE
-    MOMENTS: tl.constexpr = 8 if MASKED else 7
-    # Sums of a pixel, and in the scratch also the pixel of each image.
+    OWN: tl.constexpr = LANES - 2 * EDGE
+    HELD: tl.constexpr = SIZE + ROWS - 1
+    # Of a pixel.
     SUMS: tl.constexpr = 5 if GRADIENTS == 2 else (3 if GRADIENTS else 0)
-    FIELDS: tl.constexpr = SUMS + 2
-    SCRATCH_ROWS: tl.constexpr = COLUMNS * (MOMENTS + (FIELDS if GRADIENTS else 0))
+    # Fields of a block in the scratch, always an even number, of ROWS values for each lane.
+    PITCH: tl.constexpr = (LANES + BESIDE) * ROWS
+    MOMENTS: tl.constexpr = 8 if MASKED or ROWS == 1 else 6
+    FIELDS: tl.constexpr = MOMENTS + ((SUMS + 4 - ROWS) // 2 * 2 if GRADIENTS else 0)
 
     lanes = tl.arange(0, LANES)
+    # Of a block.
+    rows = tl.arange(0, ROWS)[None, :]
     held_taps = load_taps(taps, SIZE)
-    own_scratch = scratch + tl.program_id(0).to(tl.int64) * (BESIDE + SCRATCH_ROWS * PITCH)
-    at_moments = own_scratch + BESIDE + lanes
-    at_sums = at_moments + COLUMNS * MOMENTS * PITCH
+    own_scratch = scratch + tl.program_id(0).to(tl.int64) * (FIELDS * PITCH + 2 * BESIDE * ROWS)
     # What windows on the tile's edge read: the derivatives of windows beyond an image's are 0.
-    for line in tl.static_range(SCRATCH_ROWS + 1):
-        beside = own_scratch + line * PITCH + tl.arange(0, BESIDE)
-        tl.store(beside, tl.zeros([BESIDE], tl.float32))
+    for i in range(0, FIELDS * PITCH + 2 * BESIDE * ROWS, LANES):
+        place = i + lanes
+        tl.store(own_scratch + place, 0.0, mask=place < FIELDS * PITCH + 2 * BESIDE * ROWS)
+    tl.debug_barrier()
+    own_place = (lanes + BESIDE)[:, None] * 2 * ROWS + tl.arange(0, 2 * ROWS)[None, :]
+    at_moments = own_scratch + own_place
+    at_sums = at_moments + MOMENTS * PITCH
     border = 0 if SAME else HALF
     map_height, map_width = height - 2 * border, width - 2 * border
     map_size = tl.cast(planes, tl.int64) * map_height * map_width
@@ -144,125 +148,102 @@ def tiles_kernel(
         else:
             # No window beyond the image's edge, and so none that a tile could lack there.
             own_from = tl.where(block == 0, 0, EDGE)
-            own_to = tl.where(block == blocks - 1, LANES * COLUMNS, EDGE + OWN)
+            own_to = tl.where(block == blocks - 1, LANES, EDGE + OWN)
             first = tl.maximum(first, 0)
-        columns, own_columns, at_x, at_y, at_mask = (), (), (), (), ()
-        for q in tl.static_range(COLUMNS):
-            place = lanes * COLUMNS + q
-            column = left + place
-            at_column = inside(column, width).to(tl.int64)
-            columns = columns + (column,)
-            own_columns = own_columns + ((place >= own_from) & (place < own_to),)
-            at_x = at_x + (at_column * strides_x[3],)
-            at_y = at_y + (at_column * strides_y[3],)
-            at_mask = at_mask + (at_column * strides_mask[3],)
+        column = (left + lanes)[:, None]
+        own_column = ((lanes >= own_from) & (lanes < own_to))[:, None]
+        at_column = inside(left + lanes, width).to(tl.int64)
         source = (
             (
-                x + n * strides_x[0] + c * strides_x[1],
-                y + n * strides_y[0] + c * strides_y[1],
-                mask + n * strides_mask[0] + c * strides_mask[1],
+                x + n * strides_x[0] + c * strides_x[1] + at_column * strides_x[3],
+                y + n * strides_y[0] + c * strides_y[1] + at_column * strides_y[3],
+                mask + n * strides_mask[0] + c * strides_mask[1] + at_column * strides_mask[3],
             ),
             (strides_x[2], strides_y[2], strides_mask[2]),
-            (at_x, at_y, at_mask),
             height,
             scale,
         )
         hidden = ((), ())
         if MASKED:
-            hidden = last_visible(source, first, first + SIZE - 1)
-        held_x, held_y, held_shares = load_rows(source, hidden, first, SIZE - 1, MASKED)
-        held_sums = zeros((SIZE - 1) * COLUMNS * SUMS, LANES)
-        loss = tl.zeros([LANES], tl.float32)
+            hidden = last_visible(source, first, first + HELD - 1)
+        held_x, held_y, held_shares = load_rows(source, hidden, first, HELD - ROWS, MASKED)
+        held_sums = zeros((HELD - ROWS) * SUMS, LANES)
+        loss = tl.zeros([LANES, ROWS], tl.float32)
 
-        # The oldest of the SIZE rows that are held: the one whose pixels are complete. Its number
-        # and that of the windows' centres, HALF below it, are the image's.
-        for oldest in range(first, bottom if GRADIENTS else bottom - HALF):
-            row_x, row_y, row_shares = load_rows(source, hidden, oldest + SIZE - 1, 1, MASKED)
-            held_x, held_y = append(held_x, row_x, COLUMNS), append(held_y, row_y, COLUMNS)
-            held_shares = append(held_shares, row_shares, COLUMNS)
-            held_sums = append(held_sums, zeros(COLUMNS * SUMS, LANES), COLUMNS)
-            for q in tl.static_range(COLUMNS):
-                moments = column_moments(held_x, held_y, held_shares, q * SIZE, held_taps, MASKED)
-                store_fields(at_moments + q * MOMENTS * PITCH, moments, PITCH)
+        # The oldest of the rows that are held: its pixels, and those of the ROWS - 1 below, are
+        # complete. Their numbers and those of the windows' centres, HALF below, are the image's.
+        for oldest in range(first, bottom if GRADIENTS else bottom - HALF, ROWS):
+            new = load_rows(source, hidden, oldest + HELD - ROWS, ROWS, MASKED)
+            held_x, held_y = held_x + new[0], held_y + new[1]
+            held_shares = held_shares + new[2]
+            held_sums = held_sums + zeros(ROWS * SUMS, LANES)
+            moments = column_moments(held_x, held_y, held_shares, held_taps, MASKED)
+            store_block(at_moments, moments, PITCH)
             tl.debug_barrier()
 
-            row = oldest + HALF
-            is_own = (row >= tl.maximum(top, border)) & (row < bottom)
-            # Scalars and vectors of bool mix badly under Triton's interpreter.
-            own_end = tl.where(is_own & (row < height - border), width - border, 0)
-            window_end = tl.where((row >= border) & (row < height - border), width - border, 0)
-            found = window_moments(at_moments, taps, SIZE, COLUMNS, MOMENTS, PITCH, MASKED)
-            for q in tl.static_range(COLUMNS):
-                m = found[q]
-                column = columns[q]
-                own = own_columns[q] & (column >= border) & (column < own_end)
-                if PRODUCT:
-                    shortfalls, shared = formulas.product(m, c1, c2)
-                    weights = (a,)
-                else:
-                    shortfalls, shared = formulas.terms(m, c1, c2)
-                    weights = (a, b, g)
-                if UPSTREAM:
-                    # Mirrored like the windows; of no account where there is no window.
-                    up_row = tl.maximum(inside(row, height) - border, 0)
-                    up_column = tl.maximum(inside(column, width) - border, 0)
-                    at_map = plane * map_height + tl.minimum(up_row, map_height - 1)
-                    at_map = at_map * map_width + tl.minimum(up_column, map_width - 1)
-                    weights = load_fields(upstream + at_map, len(shortfalls), map_size)
-                elif MAPS:
-                    at_map = (plane * map_height + row - border) * map_width + column - border
-                    store_fields(maps + at_map, shortfalls, map_size, own)
-                else:
-                    if MASKED:
-                        weights = times(weights, held_shares[q * SIZE + HALF])
-                    total = weights[0] * shortfalls[0]
-                    for k in tl.static_range(1, len(shortfalls)):
-                        total += weights[k] * shortfalls[k]
-                    loss += tl.where(own, total, 0.0)
-                if GRADIENTS:
-                    share = inverse(m[7]) if MASKED else 1.0
-                    if SAME:
-                        share *= twice_on_edges(row, height) * twice_on_edges(column, width)
-                    weights = times(weights, share)
-                    if PRODUCT:
-                        derivatives = formulas.product_derivatives(m, c2, shared, weights)
-                    else:
-                        derivatives = formulas.terms_derivatives(m, c2, shared, weights)
-                    window = (m[0], m[1]) + formulas.bracket_of(m, derivatives)
-                    if not SAME:
-                        is_window = (column >= border) & (column < window_end)
-                        window = zero_unless(is_window, window)
-                    held_sums = spread(held_sums, window, held_x, held_y, held_taps, q)
-
-            pixels_x, pixels_y = row_of(held_x, 0, COLUMNS), row_of(held_y, 0, COLUMNS)
+            m = window_moments(at_moments, taps, SIZE, ROWS, PITCH, MASKED)
+            row = oldest + HALF + rows
+            is_window = (row >= border) & (row < height - border)
+            is_window &= (column >= border) & (column < width - border)
+            own = is_window & own_column & (row >= top) & (row < bottom)
+            if PRODUCT:
+                shortfalls, shared = formulas.product(m, c1, c2)
+                weights = (a,)
+            else:
+                shortfalls, shared = formulas.terms(m, c1, c2)
+                weights = (a, b, g)
+            if UPSTREAM:
+                # Mirrored like the windows; of no account where there is no window.
+                up_row = tl.maximum(inside(row, height) - border, 0)
+                up_column = tl.maximum(inside(column, width) - border, 0)
+                at_map = plane * map_height + tl.minimum(up_row, map_height - 1)
+                at_map = at_map * map_width + tl.minimum(up_column, map_width - 1)
+                weights = load_maps(upstream + at_map, len(shortfalls), map_size)
+            elif MAPS:
+                at_map = (plane * map_height + row - border) * map_width + column - border
+                store_maps(maps + at_map, shortfalls, map_size, own)
+            else:
+                if MASKED:
+                    weights = times(weights, held_shares[HALF][:, None])
+                total = weights[0] * shortfalls[0]
+                for k in tl.static_range(1, len(shortfalls)):
+                    total += weights[k] * shortfalls[k]
+                loss += tl.where(own, total, 0.0)
             if GRADIENTS:
-                for q in tl.static_range(COLUMNS):
-                    done = part(held_sums, q * SIZE * SUMS, SUMS)
-                    own_sums = at_sums + q * FIELDS * PITCH
-                    store_fields(own_sums, (pixels_x[q], pixels_y[q]) + done, PITCH)
-            # Also before the next row's moments take the place of these.
+                share = inverse(m[7]) if MASKED else 1.0
+                if SAME:
+                    share *= twice_on_edges(row, height) * twice_on_edges(column, width)
+                else:
+                    share = tl.where(is_window, share, 0.0)
+                weights = times(weights, share)
+                if PRODUCT:
+                    derivatives = formulas.product_derivatives(m, c2, shared, weights)
+                else:
+                    derivatives = formulas.terms_derivatives(m, c2, shared, weights)
+                brackets = formulas.bracket_of(m, derivatives)
+                held_sums = spread(held_sums, m, brackets, held_x, held_y, held_taps)
+                store_block(at_sums, complete_sums(held_sums, held_x, held_y, ROWS), PITCH)
+            # Also before the next rows' moments take the place of these.
             tl.debug_barrier()
-            done_row = row - HALF
             # Triton 3.3 cannot join a constant and a number by "and".
             if GRADIENTS:  # noqa: SIM102
-                if done_row >= top:
-                    gradients = sum_along(at_sums, pixels_x, pixels_y, taps, SIZE, FIELDS, PITCH)
-                    for q in tl.static_range(COLUMNS):
-                        factor = scale
-                        if SAME:
-                            factor /= twice_on_edges(done_row, height)
-                            factor /= twice_on_edges(columns[q], width)
-                        own = own_columns[q] & (columns[q] < width)
-                        for image in tl.static_range(GRADIENTS):
-                            gradient = gradients[q][image] * factor
-                            if MASKED:
-                                share = held_shares[q * SIZE]
-                                # Also 0 where the gathered sum is not finite.
-                                gradient = tl.where(share > 0, gradient * share, 0.0)
-                            to = (grad_y if image else grad_x) + (plane * height + done_row) * width
-                            tl.store(to + columns[q], gradient, mask=own)
-            held_sums = without_oldest(held_sums, SUMS, COLUMNS)
-            held_x = without_oldest(held_x, 1, COLUMNS)
-            held_y = without_oldest(held_y, 1, COLUMNS)
-            held_shares = without_oldest(held_shares, 1, COLUMNS)
+                if oldest + ROWS > top:
+                    gradients = sum_along(at_sums, held_x, held_y, taps, SIZE, ROWS, SUMS, PITCH)
+                    done_row = oldest + rows
+                    factor = scale
+                    if SAME:
+                        factor /= twice_on_edges(done_row, height)
+                        factor /= twice_on_edges(column, width)
+                    where = own_column & (column < width) & (done_row >= top) & (done_row < bottom)
+                    for image in tl.static_range(GRADIENTS):
+                        gradient = gradients[image] * factor
+                        if MASKED:
+                            done_share = held_shares[0][:, None]
+                            # Also 0 where the gathered sum is not finite.
+                            gradient = tl.where(done_share > 0, gradient * done_share, 0.0)
+                        to = (grad_y if image else grad_x) + (plane * height + done_row) * width
+                        tl.store(to + column, gradient, mask=where)
+            held_sums = part(held_sums, ROWS * SUMS, (HELD - ROWS) * SUMS)
+            held_x, held_y = part(held_x, ROWS, HELD - ROWS), part(held_y, ROWS, HELD - ROWS)
+            held_shares = part(held_shares, ROWS, HELD - ROWS if MASKED else 0)
         tl.store(sums + tile, tl.sum(loss))

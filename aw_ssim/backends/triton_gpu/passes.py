@@ -1,9 +1,8 @@
-"""The kernel's four passes: moments down the columns and along the rows, then gradients likewise.
+"""The kernel's four passes: moments down the column and along the rows, then gradients likewise.
 
-Passes down the columns work on what a lane holds (`rows`). Those along the rows read what the lanes
-beside have written into the scratch: of each of a lane's columns some fields, and of a field the
-values of all lanes, PITCH apart; so the windows of a lane share their loads. Every sum is taken
-about a pixel of its window, as in `analytic.passes`.
+Passes down the column work on tuples of rows, which a lane holds (`rows`). Those along the rows work
+on tensors of LANES x ROWS, of which a lane has its block, and read what the lanes beside have
+written into the scratch. Every sum is taken about the pivot of a block.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from __future__ import annotations
 import triton.language as tl
 
 from ...formulas import EPS, compiled
-from .rows import inverse, jit, load_some_taps, part, times
+from .rows import inverse, jit, part, times
 
 
 @jit
 def _sqrt(value):
-    return tl.sqrt_rn(value)
+    return tl.sqrt(value)
 
 
 @jit
@@ -26,7 +25,7 @@ def _multiply_add(left, right, addend):
 
 @jit
 def _not_negative(value):
-    return tl.where(value < 0, 0.0, value)
+    return tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 # The formulas of one window and one pixel, for lanes of them.
@@ -40,141 +39,137 @@ formulas = compiled(
 
 
 @jit
-def _add_tap(sums, tap, dx, dy):
-    """One more pixel, `dx` and `dy` from the pivots: sums of dx, dy, dx^2, dy^2 and dx dy."""
-    weighted_x, weighted_y = tap * dx, tap * dy
-    return (
-        sums[0] + weighted_x,
-        sums[1] + weighted_y,
-        sums[2] + weighted_x * dx,
-        sums[3] + weighted_y * dy,
-        sums[4] + weighted_x * dy,
-    )
+def column_moments(x, y, shares, taps, MASKED: tl.constexpr):
+    """A block's moments and pivots, as `store_block` takes them; before the pivots a mask's weight.
+
+    The rows share their pivots, the means of their pixels. A masked block is one window, and its
+    pivots are the weighted means.
+    """
+    SIZE: tl.constexpr = len(taps)
+    ROWS: tl.constexpr = len(x) - SIZE + 1
+    zero = tl.zeros_like(x[0])
+    total = zero
+    if MASKED:
+        pivot_x, pivot_y = zero, zero
+        for j in tl.static_range(SIZE):
+            weight = taps[j] * shares[j]
+            pivot_x, pivot_y = pivot_x + weight * x[j], pivot_y + weight * y[j]
+            total += weight
+        pivot_x, pivot_y = quotient(pivot_x, total), quotient(pivot_y, total)
+    else:
+        pivot_x, pivot_y = mean_of(x, SIZE // 2, ROWS), mean_of(y, SIZE // 2, ROWS)
+    sums = ()
+    for _ in tl.static_range(ROWS):
+        sums = sums + ((zero, zero, zero, zero, zero),)
+    for j in tl.static_range(len(x)):
+        dx, dy = x[j] - pivot_x, y[j] - pivot_y
+        values = (dx, dy, dx * dx, dy * dy, dx * dy)
+        more = ()
+        for r in tl.static_range(ROWS):
+            one = sums[r]
+            if j >= r and j - r < SIZE:
+                weight = taps[j - r]
+                if MASKED:
+                    weight *= shares[j]
+                one = formulas.add(one, weight, values)
+            more = more + (one,)
+        sums = more
+    stacked = stack(sums)
+    if MASKED:
+        stacked = times(stacked, inverse(total)[:, None])
+    moments = part(formulas.moments_of(0.0, 0.0, stacked), 2, 5)
+    if MASKED:
+        moments = moments + (total[:, None],)
+    return moments + together(pivot_x, pivot_y, ROWS)
 
 
 @jit
-def column_moments(x, y, shares, oldest: tl.constexpr, taps, MASKED: tl.constexpr):
-    """Moments of a column's pixels from the one held at `oldest` on, as many as there are taps."""
-    SIZE: tl.constexpr = len(taps)
-    zero = tl.zeros_like(x[oldest])
-    sums = (zero, zero, zero, zero, zero)
-    if MASKED:
-        total, pivot_x, pivot_y = zero, zero, zero
-        for j in tl.static_range(SIZE):
-            weight = taps[j] * shares[oldest + j]
-            total += weight
-            pivot_x += weight * x[oldest + j]
-            pivot_y += weight * y[oldest + j]
-        pivot_x, pivot_y = pivot_x * inverse(total), pivot_y * inverse(total)
-        for j in tl.static_range(SIZE):
-            weight = taps[j] * shares[oldest + j]
-            sums = _add_tap(sums, weight, x[oldest + j] - pivot_x, y[oldest + j] - pivot_y)
-        sums = times(sums, inverse(total))
-        return formulas.moments_of(pivot_x, pivot_y, sums) + (total,)
+def quotient(total, weight):
+    """total / weight, rounded once and for all.
+
+    The compiler joins a product with the sum that it goes into; then a pivot would be one number
+    where it is subtracted and another where it is stored. It cannot join a fused multiply-add.
+    """
+    return tl.fma(total, inverse(weight), 0.0)
+
+
+@jit
+def mean_of(held, first: tl.constexpr, ROWS: tl.constexpr):
+    """Of one or two rows. A product with 0.5 is exact, joined or not."""
+    if ROWS == 2:
+        return (held[first] + held[first + 1]) * 0.5
     else:
-        pivot_x, pivot_y = x[oldest + SIZE // 2], y[oldest + SIZE // 2]
-        for j in tl.static_range(SIZE):
-            # The middle pixel lies at 0 and may be left out, but wide windows then spill.
-            if j != SIZE // 2 or SIZE == 1 or SIZE > 11:
-                dx, dy = x[oldest + j] - pivot_x, y[oldest + j] - pivot_y
-                sums = _add_tap(sums, taps[j], dx, dy)
-        return formulas.moments_of(pivot_x, pivot_y, sums)
+        return held[first]
 
 
 @jit
 def window_moments(
-    at,
-    taps,
-    SIZE: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    FIELDS: tl.constexpr,
-    PITCH: tl.constexpr,
-    MASKED: tl.constexpr,
+    at, taps, SIZE: tl.constexpr, ROWS: tl.constexpr, PITCH: tl.constexpr, MASKED: tl.constexpr
 ):
-    """Moments of the windows about each of a lane's columns, from those of the columns around.
+    """Moments of the block's windows, from those of the columns around; last, a mask's weight.
 
     Args:
-        at: where this lane has written its first column's moments.
+        at: where this lane has written what `column_moments` found.
     """
-    zero = tl.zeros(at.shape, tl.float32)
-    pivots, sums = (), ()
-    for q in tl.static_range(COLUMNS):
-        sums = sums + ((zero, zero, zero, zero, zero),)
-        if MASKED:
-            pivots = pivots + ((zero, zero, zero),)
-        else:
-            pivots = pivots + (load_fields(at + q * FIELDS * PITCH, 2, PITCH) + (zero,),)
+    MOMENTS: tl.constexpr = 6 if MASKED else 5
+    total = tl.zeros([at.shape[0], 1], tl.float32)
     if MASKED:
-        pivots = _weighted_pivots(at, pivots, taps, SIZE, FIELDS, PITCH)
+        pivot_x, pivot_y, total = _weighted_pivots(at, taps, SIZE, PITCH)
+    else:
+        own = load_block(at, MOMENTS, ROWS, PITCH)
+        pivot_x, pivot_y = own[0], own[1]
+    zero = tl.zeros([at.shape[0], ROWS], tl.float32)
+    sums = (zero, zero, zero, zero, zero)
     # A loop that the compiler unrolls: unrolled here, it takes Triton a minute.
-    for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
-        some = load_some_taps(taps, lane, COLUMNS, SIZE)
-        for i in tl.static_range(COLUMNS):
-            place = at + lane + offset_of(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
-            entry = load_fields(place, FIELDS, PITCH)
-            more = ()
-            for q in tl.static_range(COLUMNS):
-                weight = some[COLUMNS - 1 + i - q]
-                if MASKED:
-                    weight *= entry[7]
-                more = more + (
-                    formulas.add_entry(sums[q], weight, entry, pivots[q][0], pivots[q][1]),
-                )
-            sums = more
-    found = ()
-    for q in tl.static_range(COLUMNS):
-        about = times(sums[q], inverse(pivots[q][2])) if MASKED else sums[q]
-        m = formulas.moments_of(pivots[q][0], pivots[q][1], about)
-        found = found + (formulas.whole_window(m) + (pivots[q][2],),)
-    return found
+    for j in range(SIZE):
+        entry = load_block(at + (j - SIZE // 2) * 2 * ROWS, MOMENTS, ROWS, PITCH)
+        weight = tl.load(taps + j)
+        if MASKED:
+            weight = weight * entry[7]
+        sums = formulas.add(sums, weight, formulas.about(entry, pivot_x, pivot_y))
+    if MASKED:
+        sums = times(sums, inverse(total))
+    return formulas.whole_window(formulas.moments_of(pivot_x, pivot_y, sums)) + (total,)
 
 
 @jit
-def _weighted_pivots(
-    at, pivots, taps, SIZE: tl.constexpr, FIELDS: tl.constexpr, PITCH: tl.constexpr
-):
-    """Of each window, the mean of its columns' pivots, and its total weight."""
-    COLUMNS: tl.constexpr = len(pivots)
-    for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
-        some = load_some_taps(taps, lane, COLUMNS, SIZE)
-        for i in tl.static_range(COLUMNS):
-            place = at + lane + offset_of(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
-            x, y, total = tl.load(place), tl.load(place + PITCH), tl.load(place + 7 * PITCH)
-            more = ()
-            for q in tl.static_range(COLUMNS):
-                weight = some[COLUMNS - 1 + i - q] * total
-                old = pivots[q]
-                more = more + ((old[0] + weight * x, old[1] + weight * y, old[2] + weight),)
-            pivots = more
-    means = ()
-    for q in tl.static_range(COLUMNS):
-        scale = inverse(pivots[q][2])
-        means = means + ((pivots[q][0] * scale, pivots[q][1] * scale, pivots[q][2]),)
-    return means
+def _weighted_pivots(at, taps, SIZE: tl.constexpr, PITCH: tl.constexpr):
+    """Of a masked window, the mean of its columns' pivots, and its total weight."""
+    zero = tl.zeros([at.shape[0], 1], tl.float32)
+    pivot_x, pivot_y, total = zero, zero, zero
+    for j in range(SIZE):
+        entry = load_block(at + (j - SIZE // 2) * 2, 6, 1, PITCH)
+        weight = tl.load(taps + j) * entry[7]
+        pivot_x, pivot_y = pivot_x + weight * entry[0], pivot_y + weight * entry[1]
+        total += weight
+    return quotient(pivot_x, total), quotient(pivot_y, total), total
 
 
 @jit
-def spread(sums, window, x, y, taps, q: tl.constexpr):
-    """Adds the brackets of the window in column q to the sums of the pixels it sees there.
+def spread(sums, m, brackets, x, y, taps):
+    """Adds the windows' brackets to the sums of the pixels that they see in their column.
 
     The sums of a pixel are taken about the pixel itself.
     """
-    SIZE: tl.constexpr = len(taps)
     FIELDS: tl.constexpr = len(sums) // len(x)
+    ROWS: tl.constexpr = len(x) - len(taps) + 1
+    pivot_x, pivot_y = m[0].reshape([m[0].shape[0]]), m[1].reshape([m[0].shape[0]])
+    windows = unstack(brackets, ROWS)
     new = ()
     for place in tl.static_range(len(x)):
-        old = part(sums, place * FIELDS, FIELDS)
-        if place // SIZE == q:
-            old = _add_window(old, taps[place % SIZE], window, x[place], y[place])
-        new = new + old
+        one = part(sums, place * FIELDS, FIELDS)
+        dx, dy = x[place] - pivot_x, y[place] - pivot_y
+        for r in tl.static_range(ROWS):
+            if place >= r and place - r < len(taps):
+                one = _add_window(one, taps[place - r], windows[r], dx, dy)
+        new = new + one
     return new
 
 
 @jit
-def _add_window(sums, tap, window, x, y):
-    """A window's bracket, moved from its pivots to the pixels x and y: the cross factor first."""
-    pivot_x, pivot_y, base_x, own_x, base_y, own_y, cross = window
-    dx, dy = x - pivot_x, y - pivot_y
+def _add_window(sums, tap, bracket, dx, dy):
+    """A window's bracket, moved by dx and dy from its pivots to a pixel: the cross factor first."""
+    base_x, own_x, base_y, own_y, cross = bracket
     base = formulas.bracket_at(base_x, own_x, cross, dx, dy)
     new = (sums[0] + tap * cross, sums[1] + tap * base, sums[2] + tap * own_x)
     if len(sums) == 5:
@@ -184,49 +179,120 @@ def _add_window(sums, tap, window, x, y):
 
 
 @jit
+def complete_sums(sums, x, y, ROWS: tl.constexpr):
+    """The ROWS oldest pixels' sums about pivots of theirs, as `store_block` takes them."""
+    FIELDS: tl.constexpr = len(sums) // len(x)
+    pivot_x, pivot_y = mean_of(x, 0, ROWS), mean_of(y, 0, ROWS)
+    found = ()
+    for r in tl.static_range(ROWS):
+        cross, own_x = sums[r * FIELDS], sums[r * FIELDS + 2]
+        dx, dy = pivot_x - x[r], pivot_y - y[r]
+        base = formulas.bracket_at(sums[r * FIELDS + 1], own_x, cross, dx, dy)
+        moved = (cross, base, own_x)
+        if FIELDS == 5:
+            own_y = sums[r * FIELDS + 4]
+            base = formulas.bracket_at(sums[r * FIELDS + 3], own_y, cross, dy, dx)
+            moved = moved + (base, own_y)
+        found = found + (moved,)
+    return stack(found) + together(pivot_x, pivot_y, ROWS)
+
+
+@jit
 def sum_along(
-    at, pixels_x, pixels_y, taps, SIZE: tl.constexpr, FIELDS: tl.constexpr, PITCH: tl.constexpr
+    at, x, y, taps, SIZE: tl.constexpr, ROWS: tl.constexpr, SUMS: tl.constexpr, PITCH: tl.constexpr
 ):
-    """The gradients of a lane's pixels in one row, from the sums and the pixels beside them."""
-    COLUMNS: tl.constexpr = len(pixels_x)
-    zero = tl.zeros(at.shape, tl.float32)
-    gradients = ()
-    for _ in tl.static_range(COLUMNS):
-        gradients = gradients + ((zero, zero),)
-    for lane in range(tl.cdiv(SIZE - 1 + COLUMNS, COLUMNS)):
-        some = load_some_taps(taps, lane, COLUMNS, SIZE)
-        for i in tl.static_range(COLUMNS):
-            place = at + lane + offset_of(i - SIZE // 2, COLUMNS, FIELDS * PITCH)
-            entry = load_fields(place, FIELDS, PITCH)
-            more = ()
-            for q in tl.static_range(COLUMNS):
-                tap = some[COLUMNS - 1 + i - q]
-                dx, dy = pixels_x[q] - entry[0], pixels_y[q] - entry[1]
-                grad_x = gradients[q][0]
-                grad_x += tap * formulas.bracket_at(entry[3], entry[4], entry[2], dx, dy)
-                grad_y = gradients[q][1]
-                if FIELDS == 7:
-                    grad_y += tap * formulas.bracket_at(entry[5], entry[6], entry[2], dy, dx)
-                more = more + ((grad_x, grad_y),)
-            gradients = more
-    return gradients
+    """The gradients of the ROWS oldest pixels, from the complete sums of the columns around."""
+    own = ()
+    for r in tl.static_range(ROWS):
+        own = own + ((x[r], y[r]),)
+    x, y = stack(own)
+    grad_x = tl.zeros_like(x)
+    grad_y = grad_x
+    for j in range(SIZE):
+        entry = load_block(at + (j - SIZE // 2) * 2 * ROWS, SUMS, ROWS, PITCH)
+        tap = tl.load(taps + j)
+        dx, dy = x - entry[0], y - entry[1]
+        grad_x += tap * formulas.bracket_at(entry[3], entry[4], entry[2], dx, dy)
+        if SUMS == 5:
+            grad_y += tap * formulas.bracket_at(entry[5], entry[6], entry[2], dy, dx)
+    return grad_x, grad_y
 
 
 @jit
-def offset_of(distance: tl.constexpr, COLUMNS: tl.constexpr, COLUMN_PITCH: tl.constexpr):
-    """Offset in the scratch of the column so many columns away from a lane's first one."""
-    return distance // COLUMNS + distance % COLUMNS * COLUMN_PITCH
+def stack(rows):
+    """Fields of LANES x ROWS, from a tuple of fields of LANES for each of one or two rows."""
+    fields = ()
+    for k in tl.static_range(len(rows[0])):
+        if len(rows) == 2:
+            field = tl.join(rows[0][k], rows[1][k])
+        else:
+            field = rows[0][k][:, None]
+        fields = fields + (field,)
+    return fields
 
 
 @jit
-def store_fields(at, values, pitch, where=None):
-    for field in tl.static_range(len(values)):
-        tl.store(at + field * pitch, values[field], mask=where)
+def unstack(fields, ROWS: tl.constexpr):
+    """A tuple of fields of LANES for each row, from fields of LANES x ROWS."""
+    first, second = (), ()
+    for k in tl.static_range(len(fields)):
+        if ROWS == 2:
+            a, b = fields[k].split()
+            second = second + (b,)
+        else:
+            a = fields[k].reshape([fields[k].shape[0]])
+        first = first + (a,)
+    return (first, second)
 
 
 @jit
-def load_fields(at, FIELDS: tl.constexpr, pitch):
+def together(pivot_x, pivot_y, ROWS: tl.constexpr):
+    """Pivots as fields of LANES x ROWS: both are one where there are two rows."""
+    if ROWS == 2:
+        return (tl.join(pivot_x, pivot_y),)
+    else:
+        return (pivot_x[:, None], pivot_y[:, None])
+
+
+@jit
+def store_block(at, fields, PITCH: tl.constexpr):
+    """The fields of all lanes into the scratch, two at a time; see `load_block`."""
+    for k in tl.static_range(0, len(fields), 2):
+        # Where there is no other, twice the same.
+        pair = tl.join(fields[k], fields[min(k + 1, len(fields) - 1)])
+        tl.store(at + k * PITCH, pair.reshape(at.shape))
+
+
+@jit
+def load_block(at, COUNT: tl.constexpr, ROWS: tl.constexpr, PITCH: tl.constexpr):
+    """The pivots of each lane's block, LANES x 1, and COUNT other fields, LANES x ROWS.
+
+    Args:
+        at: LANES x (2 ROWS) pointers to the first two fields; they lie side by side, so that one
+            instruction moves them, and the next two of all lanes 2 PITCH behind.
+    """
+    FIELDS: tl.constexpr = COUNT + 3 - ROWS
+    found = ()
+    for k in tl.static_range(0, FIELDS, 2):
+        pair = tl.load(at + k * PITCH).reshape([at.shape[0], ROWS, 2])
+        first, second = pair.split()
+        found = found + (first, second)
+    if ROWS == 2:
+        pivot_x, pivot_y = found[COUNT].split()
+        return (pivot_x[:, None], pivot_y[:, None]) + part(found, 0, COUNT)
+    else:
+        return part(found, COUNT, 2) + part(found, 0, COUNT)
+
+
+@jit
+def store_maps(at, values, size, where):
+    for k in tl.static_range(len(values)):
+        tl.store(at + k * size, values[k], mask=where)
+
+
+@jit
+def load_maps(at, COUNT: tl.constexpr, size):
     values = ()
-    for field in tl.static_range(FIELDS):
-        values = values + (tl.load(at + field * pitch),)
+    for k in tl.static_range(COUNT):
+        values = values + (tl.load(at + k * size),)
     return values

@@ -1,7 +1,6 @@
 """What the kernel's lanes hold in registers and how it gets there: taps and rows of pixels.
 
-A lane has COLUMNS neighbouring columns. What it holds of them is a flat tuple: the rows of its
-first column from the oldest on, then those of the next.
+A lane has one column. What it holds of it is a tuple, from the oldest row on.
 """
 
 from __future__ import annotations
@@ -36,81 +35,44 @@ def load_taps(taps, SIZE: tl.constexpr):
 
 
 @jit
-def load_some_taps(taps, lane, COLUMNS: tl.constexpr, SIZE: tl.constexpr):
-    """The taps for one lane's columns, `lane` lanes from the first that a window reaches.
-
-    As the windows of COLUMNS columns see them, the last window's first. Beyond a window they are 0.
-    """
-    some = ()
-    for i in tl.static_range(2 * COLUMNS - 1):
-        number = (lane - 1) * COLUMNS + 1 + i
-        some = some + (tl.load(taps + number, mask=(number >= 0) & (number < SIZE), other=0.0),)
-    return some
-
-
-@jit
-def load_row(image, columns, scale):
-    """A row's values at each of a lane's columns."""
-    values = ()
-    for q in tl.static_range(len(columns)):
-        values = values + (tl.load(image + columns[q]).to(tl.float32) * scale,)
-    return values
-
-
-@jit
 def load_rows(source, hidden, first, COUNT: tl.constexpr, MASKED: tl.constexpr):
     """COUNT rows of both images and the mask, mirrored at the image's edges.
 
     Args:
-        source: the images' first pixels and the mask's, their strides down and along a lane's
-            columns, the height and the scale.
-        hidden: what both images' hidden pixels are replaced by, of each of a lane's columns.
+        source: this lane's first pixels of both images and the mask, the strides down, the height
+            and the scale.
+        hidden: what both images' hidden pixels are replaced by.
     """
-    images, downs, alongs, height, scale = source
-    COLUMNS: tl.constexpr = len(alongs[0])
+    images, downs, height, scale = source
     rows_x, rows_y, rows_of_mask = (), (), ()
     for i in tl.static_range(COUNT):
         row = inside(first + i, height).to(tl.int64)
-        x = load_row(images[0] + row * downs[0], alongs[0], scale)
-        y = load_row(images[1] + row * downs[1], alongs[1], scale)
+        x = tl.load(images[0] + row * downs[0]).to(tl.float32) * scale
+        y = tl.load(images[1] + row * downs[1]).to(tl.float32) * scale
         if MASKED:
-            shares = load_row(images[2] + row * downs[2], alongs[2], 1.0)
-            x, y = where_seen(shares, x, hidden[0]), where_seen(shares, y, hidden[1])
-            rows_of_mask = append(rows_of_mask, shares, COLUMNS)
-        rows_x, rows_y = append(rows_x, x, COLUMNS), append(rows_y, y, COLUMNS)
+            share = tl.load(images[2] + row * downs[2])
+            # Multiplying would let a hidden NaN through.
+            x, y = tl.where(share > 0, x, hidden[0]), tl.where(share > 0, y, hidden[1])
+            rows_of_mask = rows_of_mask + (share,)
+        rows_x, rows_y = rows_x + (x,), rows_y + (y,)
     return rows_x, rows_y, rows_of_mask
 
 
 @jit
 def last_visible(source, first, end):
-    """Of each column and image, the last pixel of some rows that is seen and finite, else 0."""
-    images, downs, alongs, height, scale = source
-    COLUMNS: tl.constexpr = len(alongs[0])
-    LANES: tl.constexpr = alongs[0][0].shape[0]
-    found_x, found_y = zeros(COLUMNS, LANES), zeros(COLUMNS, LANES)
+    """Of each image, the last pixel of some rows that is seen and finite, else 0."""
+    images, downs, height, scale = source
+    found_x = tl.zeros(images[0].shape, tl.float32)
+    found_y = found_x
     for i in range(first, end):
         row = inside(i, height).to(tl.int64)
-        shares = load_row(images[2] + row * downs[2], alongs[2], 1.0)
-        x = load_row(images[0] + row * downs[0], alongs[0], scale)
-        y = load_row(images[1] + row * downs[1], alongs[1], scale)
-        more_x, more_y = (), ()
-        for q in tl.static_range(COLUMNS):
-            # The difference is NaN where the pixel is not finite.
-            good_x = (shares[q] > 0) & (x[q] - x[q] == 0)
-            good_y = (shares[q] > 0) & (y[q] - y[q] == 0)
-            more_x = more_x + (tl.where(good_x, x[q], found_x[q]),)
-            more_y = more_y + (tl.where(good_y, y[q], found_y[q]),)
-        found_x, found_y = more_x, more_y
+        share = tl.load(images[2] + row * downs[2])
+        x = tl.load(images[0] + row * downs[0]).to(tl.float32) * scale
+        y = tl.load(images[1] + row * downs[1]).to(tl.float32) * scale
+        # The difference is NaN where the pixel is not finite.
+        found_x = tl.where((share > 0) & (x - x == 0), x, found_x)
+        found_y = tl.where((share > 0) & (y - y == 0), y, found_y)
     return found_x, found_y
-
-
-@jit
-def where_seen(shares, values, others):
-    """The values where the mask is not 0. Multiplying would let a hidden NaN through."""
-    new = ()
-    for i in tl.static_range(len(values)):
-        new = new + (tl.where(shares[i] > 0, values[i], others[i]),)
-    return new
 
 
 @jit
@@ -132,14 +94,6 @@ def times(values, factor):
 
 
 @jit
-def zero_unless(condition, values):
-    new = ()
-    for i in tl.static_range(len(values)):
-        new = new + (tl.where(condition, values[i], 0.0),)
-    return new
-
-
-@jit
 def zeros(COUNT: tl.constexpr, LANES: tl.constexpr):
     new = ()
     for _ in tl.static_range(COUNT):
@@ -152,32 +106,4 @@ def part(held, first: tl.constexpr, COUNT: tl.constexpr):
     new = ()
     for i in tl.static_range(COUNT):
         new = new + (held[first + i],)
-    return new
-
-
-@jit
-def row_of(held, k: tl.constexpr, COLUMNS: tl.constexpr):
-    """The k-th entry of each column."""
-    row = ()
-    for q in tl.static_range(COLUMNS):
-        row = row + (held[q * (len(held) // COLUMNS) + k],)
-    return row
-
-
-@jit
-def append(held, more, COLUMNS: tl.constexpr):
-    """What is held of each column, and more of it."""
-    new = ()
-    for q in tl.static_range(COLUMNS):
-        new = new + part(held, q * (len(held) // COLUMNS), len(held) // COLUMNS)
-        new = new + part(more, q * (len(more) // COLUMNS), len(more) // COLUMNS)
-    return new
-
-
-@jit
-def without_oldest(held, COUNT: tl.constexpr, COLUMNS: tl.constexpr):
-    """What is held of each column, less its COUNT oldest entries."""
-    new = ()
-    for q in tl.static_range(COLUMNS):
-        new = new + part(held, q * (len(held) // COLUMNS) + COUNT, len(held) // COLUMNS - COUNT)
     return new

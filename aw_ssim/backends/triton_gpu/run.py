@@ -77,7 +77,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
             MAPS=out.maps is not None,
             GRADIENTS=gradients,
             LANES=chosen.lanes,
-            COLUMNS=chosen.columns,
+            ROWS=chosen.rows,
             num_warps=chosen.warps,
             num_stages=1,
             # Triton's own default differs between its versions.
@@ -93,26 +93,26 @@ class Layout(NamedTuple):
 
     warps: int
     lanes: int
-    columns: int
-    """Of a lane."""
+    rows: int
+    """Of a lane's block of windows."""
     blocks: int
     """Tiles side by side."""
 
 
 def layouts(
-    columns: int, size: int, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
+    rows: int, size: int, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
 ) -> list[Layout]:
-    """All that can cut planes of this width, with so many columns in a lane."""
+    """All that can cut planes of this width, with so many rows in a block."""
     # Neighbouring tiles both compute the columns at their edges; beyond an image's edge there is
     # nothing to compute, unless it is mirrored there.
     shared = (size - 1) * (2 if gradients else 1)
     found = []
     for warps in (1, 2, 4, 8):
         lanes = lanes_of_warp * warps
-        own = lanes * columns - shared
+        own = lanes - shared
         if own > 0:
             blocks = max(1, triton.cdiv(width if same else width - shared, own))
-            found.append(Layout(warps, lanes, columns, blocks))
+            found.append(Layout(warps, lanes, rows, blocks))
     return found
 
 
@@ -120,21 +120,22 @@ def layouts(
 def layout(
     size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
 ) -> Layout:
-    """The one that computes fewest columns.
-
-    Two columns in a lane halve what lanes tell each other, but must fit into its registers.
-    """
-    columns = 2 if size <= 11 and not masked else 1
-    found = layouts(columns, size, gradients, same, width, lanes_of_warp)
+    """The one that computes fewest columns."""
+    found = layouts(rows_of_a_block(size, masked), size, gradients, same, width, lanes_of_warp)
     return min(found, key=lambda one: one.blocks * one.lanes)
 
 
+def rows_of_a_block(size: int, masked: bool) -> int:
+    """Two rows share what they read of the columns beside, but must fit into the registers."""
+    return 1 if masked or not 1 < size <= 11 else 2
+
+
 def _scratch_size(chosen: Layout, masked: bool, gradients: int) -> int:
-    """One program's floats in the kernel's order: moments of columns, then sums for pixels."""
-    fields = 8 if masked else 7
+    """One program's floats in the kernel's order: moments of windows, then sums of pixels."""
+    fields = 8 if masked or chosen.rows == 1 else 6
     if gradients:
-        fields += 7 if gradients == 2 else 5
-    return BESIDE + chosen.columns * fields * (chosen.lanes + BESIDE)
+        fields += ((5 if gradients == 2 else 3) + 4 - chosen.rows) // 2 * 2
+    return chosen.rows * (fields * (chosen.lanes + BESIDE) + 2 * BESIDE)
 
 
 @functools.lru_cache(maxsize=1024)
