@@ -19,18 +19,14 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from aw_ssim.backends.triton_gpu import run  # noqa: E402
-from aw_ssim.backends.triton_gpu.kernel import tiles_kernel  # noqa: E402
+from aw_ssim.backends.triton_gpu.kernel import SIZES, STRIDES, tiles_kernel  # noqa: E402
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 pytestmark = pytest.mark.skipif(
     not CUOBJDUMP.exists(), reason="this build of Triton has no compiler for NVIDIA's chips"
 )
-# As many as let all planned warps of a processor, which has 65,536, run at once.
-REGISTERS = 65536 // (run.WARPS_PER_PROCESSOR * 32)
 IMAGES = ("x", "y")
 FLOATS = ("mask", "upstream", "taps", "scratch", "sums", "maps", "grad_x", "grad_y")
-STRIDES = ("strides_x", "strides_y", "strides_mask")
-INTEGERS = ("channels", "height", "width", "planes", "tiles", "blocks", "strip")
 NUMBERS = ("scale", "c1", "c2", "a", "b", "g")
 DEFAULT = {
     "SIZE": 11,
@@ -42,13 +38,16 @@ DEFAULT = {
     "GRADIENTS": 1,
 }
 EVERYTHING = {"SAME": True, "MASKED": True, "UPSTREAM": True, "MAPS": True, "GRADIENTS": 2}
-VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "both gradients": {"GRADIENTS": 2},
-    "masked": {"MASKED": True},
-    "everything": EVERYTHING,
-    "everything, window 13": {**EVERYTHING, "SIZE": 13},
-    "window 33": {"SIZE": 33},
+# With the bytes of stack that it may take, where the registers that do not fit go. These are no
+# faster on an H100 with more registers and fewer warps.
+VARIANTS: dict[str, tuple[int, dict[str, Any]]] = {
+    "default": (0, {}),
+    "no gradient": (16, {"GRADIENTS": 0}),
+    "both gradients": (160, {"GRADIENTS": 2}),
+    "masked": (64, {"MASKED": True}),
+    "everything": (64, EVERYTHING),
+    "everything, window 13": (96, {**EVERYTHING, "SIZE": 13}),
+    "window 33": (0, {"SIZE": 33}),
 }
 
 
@@ -56,22 +55,23 @@ def machine_code(
     architecture: int, image: str = "fp32", integer: str = "i32", **changes: Any
 ) -> Any:
     constants: dict[str, Any] = {**DEFAULT, **changes}
-    layout = run.layout(
-        constants["SIZE"], constants["MASKED"], constants["GRADIENTS"], constants["SAME"], 256
-    )
-    constants |= {"LANES": layout.lanes, "COLUMNS": layout.columns}
+    kind = constants["SIZE"], constants["MASKED"], constants["GRADIENTS"]
+    layout = run.layout(*kind, constants["SAME"], 256)
+    constants |= {"LANES": layout.lanes, "ROWS": layout.rows}
     signature: dict[str, Any] = {
         **dict.fromkeys(IMAGES, f"*{image}"),
         **dict.fromkeys(FLOATS, "*fp32"),
-        **dict.fromkeys(STRIDES, (integer,) * 4),
-        **dict.fromkeys(INTEGERS, "i32"),
+        **dict.fromkeys(STRIDES, integer),
+        **dict.fromkeys(SIZES, "i32"),
         **dict.fromkeys(NUMBERS, "fp32"),
         **dict.fromkeys(constants, "constexpr"),
     }
+    aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(IMAGES + FLOATS))}
+    options = {"num_warps": layout.warps, "num_stages": 1, "enable_fp_fusion": True}
     return triton.compile(
-        ASTSource(tiles_kernel, signature, constants),
+        ASTSource(tiles_kernel, signature, constants, aligned),
         target=GPUTarget("cuda", architecture, 32),
-        options={"num_warps": layout.warps, "num_stages": 1, "enable_fp_fusion": True},
+        options=options | {"maxnreg": run.registers_of_a_thread(*kind)},
     )
 
 
@@ -84,27 +84,39 @@ def resources(cubin: bytes, folder: Path) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", text)}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("architecture", [80, 90, 100])
-def test_nothing_is_spilled_and_all_programs_fit(
-    architecture: int, variant: str, tmp_path: Path
-) -> None:
-    code = machine_code(architecture, **VARIANTS[variant])
-    used = resources(code.asm["cubin"], tmp_path)
-    assert used["STACK"] == used["LOCAL"] == 0
-    assert 0 < used["REG"] <= REGISTERS
+@pytest.mark.parametrize(
+    ("architecture", "variant"),
+    [(90, name) for name in VARIANTS]
+    + [(other, name) for other in (80, 100) for name in ("default", "no gradient", "everything")],
+)
+def test_all_planned_programs_fit(architecture: int, variant: str, tmp_path: Path) -> None:
+    stack, changes = VARIANTS[variant]
+    constants = {**DEFAULT, **changes}
+    used = resources(machine_code(architecture, **changes).asm["cubin"], tmp_path)
+    assert used["STACK"] + used["LOCAL"] <= stack
+    kind = constants["SIZE"], constants["MASKED"], constants["GRADIENTS"]
+    assert 0 < used["REG"] <= run.registers_of_a_thread(*kind)
 
 
 @pytest.mark.parametrize("image", ["fp16", "bf16"])
 def test_half_images_and_wide_strides_compile(image: str, tmp_path: Path) -> None:
     used = resources(machine_code(90, image, "i64").asm["cubin"], tmp_path)
     assert used["STACK"] == used["LOCAL"] == 0
-    assert 0 < used["REG"] <= REGISTERS
+    assert used["REG"] > 0
+
+
+def test_a_block_moves_in_one_instruction_for_two_fields() -> None:
+    """Loads and stores of 16 bytes; without them the kernel waits for its cache."""
+    ptx = machine_code(90).asm["ptx"]
+    assert len(re.findall(r"ld\.global\.v4\.b32", ptx)) >= 5
+    assert len(re.findall(r"st\.global\.v4\.b32", ptx)) == 5
+    # No lane's values go to another but through the scratch and, once, in the sum of the losses.
+    assert ptx.count("ld.shared") <= 1
 
 
 def test_no_size_of_an_image_makes_triton_compile_anew() -> None:
     general = {parameter.name for parameter in tiles_kernel.params if parameter.do_not_specialize}
-    assert general == set(INTEGERS)
+    assert general == {*SIZES, *STRIDES}
 
 
 def test_a_barrier_stands_between_the_passes() -> None:

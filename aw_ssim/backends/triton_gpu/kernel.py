@@ -1,9 +1,9 @@
 """The fused kernel: windowed statistics, loss and gradient of a tile of one plane.
 
 A program takes tile after tile and goes down it, ROWS rows at a time. A lane has one column; the
-windows about its pixels in these rows are its block. It holds the pixels that they see in its column
-in registers, and the sums of the pixels whose windows are not all known. A block goes through four
-passes:
+windows about its pixels in these rows are its block. It holds the pixels that they see in its
+column in registers, and the sums of the pixels whose windows are not all known. A block goes
+through four passes:
 
 1. `column_moments`: of the SIZE pixels about each row, down the column;
 2. `window_moments`: along the rows, from those of the columns beside;
@@ -51,11 +51,13 @@ from .rows import (
 BESIDE: tl.constexpr = tl.constexpr(32)
 
 
-# Triton would compile anew for sizes that are multiples of 16, or 1, and no code gains by it.
+# Triton would compile anew for sizes and strides that are multiples of 16, or 1, and no code gains
+# by it. It always does for those in a tuple, so that strides come one by one.
 SIZES = ("channels", "height", "width", "planes", "tiles", "blocks", "strip")
+STRIDES = tuple(f"{image}_{axis}" for image in ("x", "y", "mask") for axis in "nchw")
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=SIZES + STRIDES)
 def tiles_kernel(
     x,
     y,
@@ -67,9 +69,18 @@ def tiles_kernel(
     maps,
     grad_x,
     grad_y,
-    strides_x,
-    strides_y,
-    strides_mask,
+    x_n,
+    x_c,
+    x_h,
+    x_w,
+    y_n,
+    y_c,
+    y_h,
+    y_w,
+    mask_n,
+    mask_c,
+    mask_h,
+    mask_w,
     channels,
     height,
     width,
@@ -96,7 +107,7 @@ def tiles_kernel(
     """Tiles of `strip` rows of N x C planes; a block has ROWS windows.
 
     Args:
-        x, y, mask: N x C x H x W with any strides, in strides_x and so on; mask if MASKED.
+        x, y, mask: N x C x H x W with any strides, x_n and so on; mask if MASKED.
         blocks: tiles side by side, enough for the width.
         upstream: K x N x C x H' x W', of the maps, if UPSTREAM; a, b and g are then not read.
         sums: (tiles,), the weighted loss map summed over each tile.
@@ -155,11 +166,11 @@ def tiles_kernel(
         at_column = inside(left + lanes, width).to(tl.int64)
         source = (
             (
-                x + n * strides_x[0] + c * strides_x[1] + at_column * strides_x[3],
-                y + n * strides_y[0] + c * strides_y[1] + at_column * strides_y[3],
-                mask + n * strides_mask[0] + c * strides_mask[1] + at_column * strides_mask[3],
+                x + n * x_n + c * x_c + at_column * x_w,
+                y + n * y_n + c * y_c + at_column * y_w,
+                mask + n * mask_n + c * mask_c + at_column * mask_w,
             ),
-            (strides_x[2], strides_y[2], strides_mask[2]),
+            (x_h, y_h, mask_h),
             height,
             scale,
         )

@@ -1,7 +1,7 @@
 """The kernel's four passes: moments down the column and along the rows, then gradients likewise.
 
-Passes down the column work on tuples of rows, which a lane holds (`rows`). Those along the rows work
-on tensors of LANES x ROWS, of which a lane has its block, and read what the lanes beside have
+Passes down the column work on tuples of rows, which a lane holds (`rows`). Those along the rows
+work on tensors of LANES x ROWS, of which a lane has its block, and read what the lanes beside have
 written into the scratch. Every sum is taken about the pivot of a block.
 """
 

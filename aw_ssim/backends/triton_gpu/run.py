@@ -19,8 +19,10 @@ from ..interface import Inputs, Outputs
 from .kernel import BESIDE as KERNEL_BESIDE
 from .kernel import tiles_kernel
 
-# All registers of a processor go to so many warps, if each of their threads has 255.
-WARPS_PER_PROCESSOR = 8
+# Of a processor.
+REGISTERS = 65536
+# The widest window of which a lane holds two rows.
+LARGEST_PAIRED_WINDOW = 11
 BESIDE = int(KERNEL_BESIDE.value)
 
 
@@ -30,14 +32,14 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
     n, c, h, w = x.shape
     gradients = len(out.gradients)
     processors, lanes_of_warp = _processors(x.device)
-    chosen = layout(
-        options.window_size, mask is not None, gradients, options.same, w, lanes_of_warp
-    )
-    most = WARPS_PER_PROCESSOR // chosen.warps * processors
+    masked = mask is not None
+    chosen = layout(options.window_size, masked, gradients, options.same, w, lanes_of_warp)
+    registers = registers_of_a_thread(options.window_size, masked, gradients)
+    most = programs_at_once(registers, chosen.warps) * processors
     strip = rows_of_a_tile(h, n * c * chosen.blocks, most, options.window_size - 1)
     tiles = n * c * chosen.blocks * triton.cdiv(h, strip)
     programs = min(tiles, most)
-    scratch = taps.new_empty(programs * _scratch_size(chosen, mask is not None, gradients))
+    scratch = taps.new_empty(programs * _scratch_size(chosen, masked, gradients))
     sums = taps.new_empty(tiles)
     grad_x, grad_y = (*out.gradients, x, x)[:2]
     a, b, g = (*options.term_weights, 0.0, 0.0)[:3]
@@ -53,9 +55,9 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
             x if out.maps is None else out.maps,
             grad_x,
             grad_y,
-            x.stride(),
-            y.stride(),
-            (0, 0, 0, 0) if mask is None else mask.stride(),
+            *x.stride(),
+            *y.stride(),
+            *((0, 0, 0, 0) if mask is None else mask.stride()),
             c,
             h,
             w,
@@ -72,7 +74,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
             SIZE=options.window_size,
             SAME=options.same,
             PRODUCT=options.product,
-            MASKED=mask is not None,
+            MASKED=masked,
             UPSTREAM=upstream is not None,
             MAPS=out.maps is not None,
             GRADIENTS=gradients,
@@ -82,6 +84,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
             num_stages=1,
             # Triton's own default differs between its versions.
             enable_fp_fusion=True,
+            **({"maxnreg": registers} if _compiles_for_nvidia(x.device) else {}),
         )
     if out.sums is not None:
         # The tiles of a plane lie side by side.
@@ -120,14 +123,28 @@ def layouts(
 def layout(
     size: int, masked: bool, gradients: int, same: bool, width: int, lanes_of_warp: int = 32
 ) -> Layout:
-    """The one that computes fewest columns."""
-    found = layouts(rows_of_a_block(size, masked), size, gradients, same, width, lanes_of_warp)
-    return min(found, key=lambda one: one.blocks * one.lanes)
+    """The one that computes fewest columns, of four warps at most.
+
+    Of eight warps all wait where one does: that costs more than the columns they save.
+    """
+    rows = 1 if masked or not 1 < size <= LARGEST_PAIRED_WINDOW else 2
+    found = layouts(rows, size, gradients, same, width, lanes_of_warp)
+    few = [one for one in found if one.warps <= 4] or found
+    return min(few, key=lambda one: one.blocks * one.lanes)
 
 
-def rows_of_a_block(size: int, masked: bool) -> int:
-    """Two rows share what they read of the columns beside, but must fit into the registers."""
-    return 1 if masked or not 1 < size <= 11 else 2
+def registers_of_a_thread(size: int, masked: bool, gradients: int) -> int:
+    """As few as it can do with: the fewer, the more warps hide each other's waiting."""
+    if size > LARGEST_PAIRED_WINDOW:
+        return 255
+    if masked:
+        return 168 if gradients else 128
+    return 128 if gradients else 80
+
+
+def programs_at_once(registers: int, warps: int) -> int:
+    """On one processor."""
+    return max(1, REGISTERS // (registers * 32) // warps)
 
 
 def _scratch_size(chosen: Layout, masked: bool, gradients: int) -> int:
@@ -157,6 +174,10 @@ def _processors(device: torch.device) -> tuple[int, int]:
     count = getattr(properties, "multi_processor_count", None)
     # Intel's GPUs count their units by another name.
     return int(count or properties.max_compute_units), getattr(properties, "warp_size", 32)
+
+
+def _compiles_for_nvidia(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.version.hip is None
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[object]:
