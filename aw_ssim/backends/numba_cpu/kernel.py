@@ -71,21 +71,24 @@ class Scratch(NamedTuple):
     gathered_places: Integers
 
 
-def scratch(window: int, weights: Sequence[float]) -> Scratch:
-    """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
+def scratch(window: int) -> Scratch:
+    """Room for windows of a size; `reset` comes before each use."""
     ring = window + window // 2
-    terms = np.zeros(3, np.float32)
-    terms[: len(weights)] = weights
-    sizes = (ring * PIXELS, window * GATHERED, MOMENTS, BRACKETS)
+    fields = {"pixels": ring * PIXELS, "gathered": window * GATHERED, "columns": MOMENTS}
+    fields |= {"brackets": BRACKETS, "weights": 3 * STRIDE, "terms": 3 * STRIDE}
+    fields |= {"line": STRIDE, "totals": STRIDE}
     return Scratch(
-        *(np.zeros(size, np.float32) for size in sizes),
-        weights=np.repeat(terms, STRIDE),
-        terms=np.zeros(3 * STRIDE, np.float32),
-        line=np.zeros(STRIDE, np.float32),
-        totals=np.zeros(STRIDE, np.float32),
+        **{name: np.zeros(size, np.float32) for name, size in fields.items()},
         pixel_places=np.tile(np.arange(ring) * PIXELS, 2),
         gathered_places=np.tile(np.arange(window) * GATHERED, 2),
     )
+
+
+def reset(room: Scratch, weights: Sequence[float]) -> None:
+    """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
+    room.weights.reshape(3, STRIDE)[:] = np.array([*weights, 0.0, 0.0])[:3, None]
+    # Of a term that is not computed the weight alone is 0, and 0 times NaN is NaN.
+    room.terms[:] = 0
 
 
 def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> Integers:

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ from torch import Tensor
 from ...options import Options
 from ..interface import Inputs, Outputs
 from . import kernel
-from .kernel import ROWS, Job, Scratch, cut, scratch
+from .kernel import ROWS, Job, Scratch, cut, reset, scratch
 from .passes import COLUMNS
 
 _pool: ThreadPoolExecutor
 _compiling: threading.Lock
+# Buffers of the kernel, and the window size they are for.
+_thread = threading.local()
+_EMPTY = {dimensions: np.empty([0] * dimensions, np.float32) for dimensions in (3, 4)}
 _log = logging.getLogger("aw_ssim")
 # Reading a kept kernel takes less.
 NOTICE_AFTER = 3.0
@@ -56,16 +60,25 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         next_tile=np.zeros(1, np.int64),
         gradients=(gradients[0], gradients[1]),
     )
+    if not _run_tiles.overloads:
+        _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)))
     threads = min(torch.get_num_threads(), sums.numel())
-    rooms = [scratch(window, options.term_weights) for _ in range(threads)]
-    if not _run_tiles.signatures:
-        _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)), rooms[0])
-    others = [_pool.submit(_run_tiles, job, room) for room in rooms[1:]]
-    _run_tiles(job, rooms[0])
+    others = [_pool.submit(_work, job, options.term_weights) for _ in range(threads - 1)]
+    _work(job, options.term_weights)
     for other in others:
         other.result()
     if out.sums is not None:
         out.sums.copy_(sums.sum(1).view(n, c))
+
+
+def _work(job: Job, weights: Sequence[float]) -> None:
+    """What one thread does; its buffers are kept for its next call."""
+    room: Scratch | None = getattr(_thread, "room", None)
+    if room is None or _thread.window != job.taps.size:
+        room, _thread.window = scratch(job.taps.size), job.taps.size
+        _thread.room = room
+    reset(room, weights)
+    _run_tiles(job, room)
 
 
 def _array(tensor: Tensor) -> Any:
@@ -76,7 +89,7 @@ def _array(tensor: Tensor) -> Any:
 def _planes(tensor: Tensor | None, dimensions: int = 3) -> Any:
     """Images and channels as one dimension; None as an empty array."""
     if tensor is None:
-        return np.empty([0] * dimensions, np.float32)
+        return _EMPTY[dimensions]
     return _array(tensor.contiguous().flatten(-4, -3))
 
 
@@ -118,12 +131,13 @@ def _digest_of_sources() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in _sources())).hexdigest()
 
 
-def _compile(job: Job, room: Scratch) -> None:
+def _compile(job: Job) -> None:
     """Compiles, or reads from the disk, and says what takes long; `job` has no tiles."""
     global _run_tiles
     with _compiling:
-        if _run_tiles.signatures:
+        if _run_tiles.overloads:
             return
+        room = scratch(job.taps.size)
         start = time.perf_counter()
         notice = threading.Timer(NOTICE_AFTER, _log.warning, [COMPILING])
         notice.daemon = True
@@ -133,7 +147,7 @@ def _compile(job: Job, room: Scratch) -> None:
         # A full disk, a file cut short, another program's file: errors of any kind.
         except Exception as error:
             _warn_not_kept(error, _run_tiles.stats.cache_path)
-            if not _run_tiles.signatures:
+            if not _run_tiles.overloads:
                 _run_tiles = _dispatcher(_digest_of_sources(), kept=False)
                 _run_tiles(job, room)
             return
