@@ -87,16 +87,16 @@ def test_more_threads_give_the_same_bits() -> None:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, seen = run._run_tiles, []
+    kernel, seen = run._kernels[False], []
 
     class Spy:
         overloads = kernel.overloads
 
-        def __call__(self, job: Any, room: Any) -> None:
+        def __call__(self, *arguments: Any) -> None:
             seen.append(threading.current_thread())
-            kernel(job, room)
+            kernel(*arguments)
 
-    monkeypatch.setattr(run, "_run_tiles", Spy())
+    monkeypatch.setitem(run._kernels, False, Spy())
     torch.set_num_threads(count)
     aw_ssim(*images((6, 1, 20, 20)), backend="numba")
     assert len(seen) == count
@@ -229,8 +229,9 @@ def test_what_is_kept_depends_on_every_file_of_the_kernel() -> None:
                 assert module.resolve() in named, f"{path.name} imports {module}"
     (cell,) = run._dispatcher("a digest").py_func.__closure__
     assert cell.cell_contents == "a digest"
-    (cell,) = run._run_tiles.py_func.__closure__
-    assert cell.cell_contents == run._digest_of_sources()
+    for kernel in run._kernels.values():
+        (cell,) = kernel.py_func.__closure__
+        assert cell.cell_contents == run._digest_of_sources()
 
 
 CALL = (
@@ -269,9 +270,9 @@ def test_a_disk_that_is_full_costs_the_cache_alone(
             raise OSError(28, "No space left on device")
 
     kernel = Full()
-    monkeypatch.setattr(run, "_run_tiles", kernel)
-    run._compile(run.Job(*[np.zeros(1)] * len(run.Job._fields)))
-    assert run._run_tiles is kernel
+    monkeypatch.setitem(run._kernels, False, kernel)
+    run._compile(run.Job(*[np.zeros(1)] * len(run.Job._fields)), None)
+    assert run._kernels[False] is kernel
     (record,) = caplog.records
     assert "cache in the cache's folder: OSError" in record.getMessage()
     assert "Set NUMBA_CACHE_DIR" in record.getMessage()

@@ -17,12 +17,6 @@ WEIGHTS = (0.2, 0.3, 0.5)
 SHAPE = (2, 3, 21, 24)
 
 
-@pytest.fixture
-def backend(complete_backend: str) -> str:
-    """Those that take masks."""
-    return complete_backend
-
-
 def images() -> tuple[Tensor, Tensor]:
     x = 0.5 + 0.2 * noise(0, torch.empty(SHAPE))
     return x, x + 0.1 * noise(1, x)
