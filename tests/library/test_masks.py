@@ -156,6 +156,17 @@ def test_nan_inside_the_mask_is_reported(backend: str) -> None:
     assert aw_ssim(x, y, mask=blob(), backend=backend).isnan()
 
 
+def test_nan_inside_the_mask_gives_hidden_pixels_no_gradient(backend: str) -> None:
+    x, y = images()
+    mask = blob().expand(SHAPE)
+    x[0, 0, 15, 18] = torch.nan
+    x.requires_grad_()
+    value = aw_ssim(x, y, mask=mask, reduction="none", backend=backend)
+    (gradient,) = torch.autograd.grad(value.nansum(), x)
+    assert gradient.isnan().any()
+    assert not gradient[~mask].any()
+
+
 def test_scale_of_the_mask(backend: str) -> None:
     x, y = images()
     mask = soft(1)
