@@ -117,8 +117,6 @@ def obstacle_of_numba(request: Request) -> str:
         return f"the numba kernel runs on CPUs, and the images are on {request.x.device}"
     if request.double:
         return "the numba kernel computes in float32, and the images are float64"
-    if request.mask is not None:
-        return "the numba kernel takes no mask"
     if request.window_size > LARGEST_NUMBA_WINDOW:
         return (
             f"the numba kernel's windows are at most {LARGEST_NUMBA_WINDOW} wide, "

@@ -13,7 +13,7 @@ from . import checks, image_checks
 from .availability import choose_backend
 from .backends import BACKENDS
 from .backends.interface import Inputs
-from .gaussian_window import gaussian_window
+from .gaussian_window import window_for
 from .options import Options
 from .sigma_schedule import SigmaSchedule
 
@@ -131,7 +131,7 @@ def _prepared(
         width: float | Tensor = math.inf
     else:
         width = window_sigma(sigma, options.window_size)
-    taps = gaussian_window(options.window_size, width, dtype=dtype, device=x.device)
+    taps = window_for(x, options.window_size, width, dtype)
     if isinstance(options.data_range, Tensor):
         image_checks.range_for_each(options.data_range, x)
         # A blank image may have a range of 0.

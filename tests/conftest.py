@@ -40,7 +40,7 @@ def backend(request: pytest.FixtureRequest, poisoned_memory: None) -> str:
 
 @pytest.fixture(params=COMPLETE_BACKENDS)
 def complete_backend(request: pytest.FixtureRequest, poisoned_memory: None) -> str:
-    """Each backend that also takes masks, float64 and any window."""
+    """Each backend that also takes float64 and any window."""
     return str(request.param)
 
 

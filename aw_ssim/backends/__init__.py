@@ -2,7 +2,7 @@
 
 - ``torch``: plain differentiable torch, the definition. Every dtype, device and transform.
 - ``analytic``: closed form in cache-sized chunks, gradient in the same pass. First derivatives.
-- ``numba``: the closed form as one fused kernel for CPUs, float32 and half images, no mask. First
+- ``numba``: the closed form as one fused kernel for CPUs, float32 and half images. First
   derivatives. With the extra ``cpu``.
 - ``triton``: the closed form as one fused kernel for GPUs, float32 and half images. First
   derivatives.

@@ -34,16 +34,23 @@ def closed_form(folder: str) -> Backend:
             if maps:
                 return _Maps.forward(*inputs, folder, options)
             return _Sums.forward(*inputs, folder, options, False, False)[0]
+        of_sums, of_maps = _functions(compiling)
         result: Tensor
-        # torch.compile refuses a function with a jvp, even one that only raises.
         if maps:
-            result = (_Maps if compiling else _EagerMaps).apply(*inputs, folder, options)
+            result = of_maps.apply(*inputs, folder, options)
         else:
-            function = _Sums if compiling else _EagerSums
-            result = function.apply(*inputs, folder, options, need_x, need_y)[0]
+            result = of_sums.apply(*inputs, folder, options, need_x, need_y)[0]
         return result
 
     return run
+
+
+def _functions(compiling: bool) -> tuple[type[Function], type[Function]]:
+    """For sums and for maps, in the form that suits who calls."""
+    if compiling:
+        # torch.compile refuses a function with a jvp, even one that only raises.
+        return _Sums, _Maps
+    return (_FuncSums, _FuncMaps) if inside_torch_func() else (_EagerSums, _EagerMaps)
 
 
 def _needed(image: Tensor) -> bool:
@@ -131,16 +138,42 @@ class _Maps(Function):
         return _split(maps, 1, info.batch_size), 1
 
 
-class _EagerSums(_Sums):
+class _ReverseOnly(Function):
+    """An error in place of forward-mode derivatives."""
+
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:
         raise NotImplementedError(ONCE_ONLY.format(backend=ctx.backend))
 
 
-class _EagerMaps(_Maps):
+class _FuncSums(_ReverseOnly, _Sums):
+    """For `torch.func`."""
+
+
+class _FuncMaps(_ReverseOnly, _Maps):
+    """For `torch.func`."""
+
+
+class _Eager(_ReverseOnly):
+    """Without a `setup_context` of its own, for whose sake `apply` reads a signature each time."""
+
+    setup_context = staticmethod(Function.setup_context)
+
+
+class _EagerSums(_Eager, _Sums):
     @staticmethod
-    def jvp(ctx: Any, *_: Any) -> Any:
-        raise NotImplementedError(ONCE_ONLY.format(backend=ctx.backend))
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        outputs = _Sums.forward(*inputs)
+        _Sums.setup_context(ctx, inputs, outputs)
+        return outputs
+
+
+class _EagerMaps(_Eager, _Maps):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        outputs = _Maps.forward(*inputs)
+        _Maps.setup_context(ctx, inputs, outputs)
+        return outputs
 
 
 class _MapsBackward(Function):

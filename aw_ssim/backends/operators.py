@@ -1,7 +1,9 @@
 """The closed forms as one torch operator: its schema, what it allocates, shapes for tracing.
 
-A custom operator is opaque to torch.compile, which therefore compiles one graph for every sigma.
-No device is named, so the operator exists on machines where a backend cannot run.
+An operator is opaque to torch.compile, which therefore compiles one graph for every sigma. No
+device is named, so the operator exists on machines where a backend cannot run. It is defined and
+implemented in two steps, since what `torch.library.custom_op` wraps around a function imports
+torch's compiler at the first call, and costs more at each call than the smallest images.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import get_type_hints
 
+import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from ..options import Options
 from .interface import ClosedForm, Inputs, Outputs
@@ -20,17 +22,19 @@ _OPTIONS = ", ".join(
     f"{_TYPES.get(name) or kind.__name__} {name}" for name, kind in get_type_hints(Options).items()
 )
 
+_NAME = "aw_ssim::compare"
 
-@custom_op(
-    "aw_ssim::compare",
-    mutates_args=(),
-    schema=(
-        "(Tensor x, Tensor y, Tensor taps, Tensor? mask, Tensor? upstream, str folder, bool maps, "
-        f"bool need_x, bool need_y, {_OPTIONS}) -> (Tensor sums, Tensor maps, Tensor grad_x, "
-        "Tensor grad_y)"
-    ),
+torch.library.define(
+    _NAME,
+    "(Tensor x, Tensor y, Tensor taps, Tensor? mask, Tensor? upstream, str folder, bool maps, "
+    f"bool need_x, bool need_y, {_OPTIONS}) -> (Tensor sums, Tensor maps, Tensor grad_x, "
+    "Tensor grad_y)",
+    tags=(torch.Tag.pt2_compliant_tag,),
 )
-def compare(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):  # type: ignore[no-untyped-def]
+
+
+@torch.library.impl(_NAME, "default")
+def _run(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):  # type: ignore[no-untyped-def]
     """The outputs of a backend's `run`; what is not asked for is empty.
 
     Maps, or the gradients of maps under an upstream gradient; else sums and their gradients.
@@ -53,9 +57,12 @@ def compare(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):
     return results
 
 
-@compare.register_fake
-def _(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):  # type: ignore[no-untyped-def]
+@torch.library.register_fake(_NAME)
+def _shapes(x, y, taps, mask, upstream, folder, maps, need_x, need_y, *options):  # type: ignore[no-untyped-def]
     return _allocated(x, taps, upstream, maps, need_x, need_y, Options(*options))
+
+
+compare = torch.ops.aw_ssim.compare.default
 
 
 def _allocated(

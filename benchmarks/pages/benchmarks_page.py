@@ -30,6 +30,7 @@ def page(results: dict[str, Json]) -> str:
             '## How they are run\n\n--8<-- "benchmarks/README.md:how"\n',
             f"{_machine(results['speed'])}\n",
             _speed(results["speed"]),
+            _overhead(results["overhead"]),
             _scaling(results["scaling"]),
             _memory(results["memory"]),
             _accuracy(results["accuracy"]),
@@ -91,6 +92,19 @@ def _speed(results: Json) -> str:
             f"disk: {seconds['read']:.1f} s, importing numba included.\n"
         )
     return "\n".join(parts)
+
+
+def _overhead(results: Json) -> str:
+    settings, passes = results["settings"], results["microseconds"]
+    rows = (
+        [label(c), *(digits(rows[c]["median"]) for rows in passes.values())]
+        for c in next(iter(passes.values()))
+    )
+    return (
+        "## A call on a tiny image\n\n`python -m benchmarks overhead`. What a call costs beyond "
+        f"its pixels: {shape_name(settings['shape'])}, median of {settings['rounds']} interleaved "
+        "rounds, one thread.\n\n" + table(["microseconds", *passes], rows)
+    )
 
 
 def _scaling(results: Json) -> str:

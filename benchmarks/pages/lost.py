@@ -45,6 +45,8 @@ def comparisons(results: Json) -> Iterator[tuple[str, str, dict[str, float]]]:
     for case in results["speed"]["cases"]:
         for name, times in case["milliseconds"].items():
             yield "time", f"{shape_name(case['shape'])}, {name}", _medians(times)
+    for name, times in results["overhead"]["microseconds"].items():
+        yield "time of a tiny image", name, _medians(times)
     for sweep, points in results["scaling"]["sweeps"].items():
         for value, case in points.items():
             yield "time, scaling", f"{sweep} {value}", _medians(case["milliseconds"])

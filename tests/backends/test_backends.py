@@ -18,13 +18,13 @@ X = torch.linspace(0, 1, 300).reshape(1, 1, 15, 20)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_auto_prefers_the_fastest(dtype: torch.dtype) -> None:
     pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
-    assert choose_backend("auto", X.to(dtype), X, sigma=1.5).name == "numba"
+    for mask in (None, X > 0.5):
+        assert choose_backend("auto", X.to(dtype), X, 1.5, mask).name == "numba"
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"mask": torch.ones_like(X)}, "takes no mask"),
         ({"window_size": 35}, "at most 33 wide"),
         ({"y": X.double()}, "the images are float64"),
     ],

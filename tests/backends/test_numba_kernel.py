@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from tolerances import assert_gradient_close, assert_value_close
@@ -86,16 +87,16 @@ def test_more_threads_give_the_same_bits() -> None:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, seen = run._run_tiles, []
+    kernel, seen = run._kernels[False], []
 
     class Spy:
-        signatures = kernel.signatures
+        overloads = kernel.overloads
 
-        def __call__(self, job: Any, room: Any) -> None:
+        def __call__(self, *arguments: Any) -> None:
             seen.append(threading.current_thread())
-            kernel(job, room)
+            kernel(*arguments)
 
-    monkeypatch.setattr(run, "_run_tiles", Spy())
+    monkeypatch.setitem(run._kernels, False, Spy())
     torch.set_num_threads(count)
     aw_ssim(*images((6, 1, 20, 20)), backend="numba")
     assert len(seen) == count
@@ -154,6 +155,14 @@ def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
     expected = aw_ssim(x, y, reduction="none", backend="torch")
     assert torch.equal(value.isfinite(), expected.isfinite())
     assert not value.isfinite().all()
+
+
+def test_nothing_is_left_of_the_call_before() -> None:
+    """Its buffers serve the next one, which may have fewer terms."""
+    x, y = images((1, 1, 12, 30))
+    expected = ssim(x, y, backend="numba")
+    aw_ssim(x * torch.nan, y, backend="numba")
+    assert torch.equal(ssim(x, y, backend="numba"), expected)
 
 
 def call_anew(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -220,8 +229,9 @@ def test_what_is_kept_depends_on_every_file_of_the_kernel() -> None:
                 assert module.resolve() in named, f"{path.name} imports {module}"
     (cell,) = run._dispatcher("a digest").py_func.__closure__
     assert cell.cell_contents == "a digest"
-    (cell,) = run._run_tiles.py_func.__closure__
-    assert cell.cell_contents == run._digest_of_sources()
+    for kernel in run._kernels.values():
+        (cell,) = kernel.py_func.__closure__
+        assert cell.cell_contents == run._digest_of_sources()
 
 
 CALL = (
@@ -252,18 +262,17 @@ def test_a_disk_that_is_full_costs_the_cache_alone(
     """numba has compiled the kernel by the time that it cannot keep it: it is used."""
 
     class Full:
-        signatures: ClassVar[list[str]] = []
+        overloads: ClassVar[list[str]] = []
         stats = SimpleNamespace(cache_path="the cache's folder", cache_hits={})
 
         def __call__(self, *_: object) -> None:
-            self.signatures.append("compiled")
+            self.overloads.append("compiled")
             raise OSError(28, "No space left on device")
 
     kernel = Full()
-    monkeypatch.setattr(run, "_run_tiles", kernel)
-    nothing: Any = None
-    run._compile(nothing, nothing)
-    assert run._run_tiles is kernel
+    monkeypatch.setitem(run._kernels, False, kernel)
+    run._compile(run.Job(*[np.zeros(1)] * len(run.Job._fields)), None)
+    assert run._kernels[False] is kernel
     (record,) = caplog.records
     assert "cache in the cache's folder: OSError" in record.getMessage()
     assert "Set NUMBA_CACHE_DIR" in record.getMessage()

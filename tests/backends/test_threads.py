@@ -47,7 +47,7 @@ def test_threads_get_what_they_would_get_alone(
 
 
 def test_two_losses_of_two_schedules_do_not_see_each_other(backend: str) -> None:
-    """Nothing is kept outside of the modules: not a window, not a sigma."""
+    """Nothing of a schedule is kept outside of the modules: not a window, not a sigma."""
     losses = [
         AWSSIMLoss(sigma=SigmaSchedule(sigma, 0.1), backend=backend) for sigma in (0.5, 1.0, 2.0)
     ]

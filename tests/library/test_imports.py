@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import aw_ssim
 
 PUBLIC = {
@@ -58,6 +60,19 @@ def test_using_the_losses_brings_in_no_optional_package() -> None:
     )
     loaded = {name.partition(".")[0] for name in json.loads(fresh(code))}
     assert not loaded & {"lpips", "torchvision", "skimage", "scipy", "matplotlib", "PIL"}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_computing_leaves_torchs_compiler_out(reduction: str, backend: str) -> None:
+    """Its import takes a second, which a first call would pay."""
+    code = (
+        "import sys, torch; from aw_ssim import AWSSIMLoss;"
+        f"loss = AWSSIMLoss(backend={backend!r}, reduction={reduction!r});"
+        "x = torch.rand(1, 1, 16, 16); loss(x, 1 - x);"
+        "loss(x.requires_grad_(), 1 - x).sum().backward();"
+        "assert x.grad.any(); print('torch._dynamo' in sys.modules)"
+    )
+    assert fresh(code) == "False\n"
 
 
 def test_public_names() -> None:

@@ -17,12 +17,6 @@ WEIGHTS = (0.2, 0.3, 0.5)
 SHAPE = (2, 3, 21, 24)
 
 
-@pytest.fixture
-def backend(complete_backend: str) -> str:
-    """Those that take masks."""
-    return complete_backend
-
-
 def images() -> tuple[Tensor, Tensor]:
     x = 0.5 + 0.2 * noise(0, torch.empty(SHAPE))
     return x, x + 0.1 * noise(1, x)
@@ -160,6 +154,17 @@ def test_nan_inside_the_mask_is_reported(backend: str) -> None:
     x, y = images()
     x[0, 0, 15, 18] = torch.nan
     assert aw_ssim(x, y, mask=blob(), backend=backend).isnan()
+
+
+def test_nan_inside_the_mask_gives_hidden_pixels_no_gradient(backend: str) -> None:
+    x, y = images()
+    mask = blob().expand(SHAPE)
+    x[0, 0, 15, 18] = torch.nan
+    x.requires_grad_()
+    value = aw_ssim(x, y, mask=mask, reduction="none", backend=backend)
+    (gradient,) = torch.autograd.grad(value.nansum(), x)
+    assert gradient.isnan().any()
+    assert not gradient[~mask].any()
 
 
 def test_scale_of_the_mask(backend: str) -> None:

@@ -112,12 +112,12 @@ def test_an_inverted_image_is_led_back() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_masked_pixels_have_no_influence(kind: Any, complete_backend: str) -> None:
+def test_masked_pixels_have_no_influence(kind: Any, backend: str) -> None:
     x, y = pair(64, 64)
     mask = torch.ones(2, 1, 64, 64)
     mask[..., :27] = 0
     hidden = torch.where(mask > 0, x, torch.nan).requires_grad_()
-    loss = kind(scale_weights=THREE, padding="same", backend=complete_backend)
+    loss = kind(scale_weights=THREE, padding="same", backend=backend)
     value = loss(hidden, y, mask)
     torch.testing.assert_close(value, loss(x, y, mask), atol=0, rtol=0)
     (gradient,) = torch.autograd.grad(value, hidden)

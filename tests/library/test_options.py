@@ -43,7 +43,7 @@ def test_a_loss_has_every_option_as_a_typed_attribute(kind: type[AWSSIMLoss | SS
 
 
 def test_the_operator_takes_every_option_by_its_name() -> None:
-    names = [argument.name for argument in compare._opoverload._schema.arguments]
+    names = [argument.name for argument in compare._schema.arguments]
     assert tuple(names[-len(Options._fields) :]) == Options._fields
 
 

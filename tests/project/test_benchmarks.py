@@ -16,7 +16,7 @@ pytest.importorskip("skimage", reason="scikit-image comes with the examples extr
 pytest.importorskip("sklearn", reason="scikit-learn comes with the examples extra")
 
 from benchmarks.__main__ import FILES, NAMES, first_line, parse
-from benchmarks.measure import ablation, accuracy, harness, peers, scaling, speed
+from benchmarks.measure import ablation, accuracy, harness, overhead, peers, scaling, speed
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,14 @@ def test_scaling_measures_each_contestant(monkeypatch: pytest.MonkeyPatch) -> No
     assert list(rows)[:3] == [peers.BASELINE, "aw_ssim SSIMLoss", "aw_ssim AWSSIMLoss"]
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in rows.values())
     assert rows[peers.BASELINE]["speedup"] == 1
+
+
+def test_overhead_is_in_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "_milliseconds", lambda run: 0.25 if run() is not None else 0.0)
+    losses = {"a": lambda x, y: (x - y).square().sum()}
+    found = overhead.measure(losses, "cpu", rounds=2)
+    row = {"a": {"median": 250.0, "low": 250.0, "high": 250.0}}
+    assert found == {"forward": row, "forward + backward": row}
 
 
 def test_contestants_take_turns() -> None:

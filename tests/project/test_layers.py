@@ -34,7 +34,7 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
         "availability": {"checks"},
         "sigma_schedule": {"checks"},
         "trunk_weights": set(),
-        "gaussian_window": set(),
+        "gaussian_window": {"image_checks"},
         "categories": set(),
         "formulas": set(),
         "image_checks": {"checks"},

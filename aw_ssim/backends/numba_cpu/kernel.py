@@ -14,16 +14,15 @@ beyond the edge are mirror images, and their gradients are added to the pixels t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from . import passes
+from . import masked, passes
 from .passes import BRACKETS, GATHERED, MOMENTS, PIXELS, STRIDE, ZERO, Y
-from .vectors import LANES, formulas, load, splat, store, take_number
+from .vectors import LANES, formulas, load, njit, splat, store, take_number
 
 # The most rows of a tile.
 ROWS = 256
@@ -64,6 +63,7 @@ class Scratch(NamedTuple):
     columns: Floats
     brackets: Floats
     weights: Floats
+    each: Floats
     terms: Floats
     line: Floats
     totals: Floats
@@ -71,21 +71,25 @@ class Scratch(NamedTuple):
     gathered_places: Integers
 
 
-def scratch(window: int, weights: Sequence[float]) -> Scratch:
-    """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
+def scratch(window: int) -> Scratch:
+    """Room for windows of a size; `reset` comes before each use."""
     ring = window + window // 2
-    terms = np.zeros(3, np.float32)
-    terms[: len(weights)] = weights
-    sizes = (ring * PIXELS, window * GATHERED, MOMENTS, BRACKETS)
+    fields = {"pixels": ring * PIXELS, "gathered": window * GATHERED, "columns": MOMENTS}
+    fields |= {"brackets": BRACKETS, "weights": 3 * STRIDE, "each": 3, "terms": 3 * STRIDE}
+    fields |= {"line": STRIDE, "totals": STRIDE}
     return Scratch(
-        *(np.zeros(size, np.float32) for size in sizes),
-        weights=np.repeat(terms, STRIDE),
-        terms=np.zeros(3 * STRIDE, np.float32),
-        line=np.zeros(STRIDE, np.float32),
-        totals=np.zeros(STRIDE, np.float32),
+        **{name: np.zeros(size, np.float32) for name, size in fields.items()},
         pixel_places=np.tile(np.arange(ring) * PIXELS, 2),
         gathered_places=np.tile(np.arange(window) * GATHERED, 2),
     )
+
+
+def reset(room: Scratch, weights: Sequence[float]) -> None:
+    """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
+    room.each[:] = [*weights, 0.0, 0.0][:3]
+    room.weights.reshape(3, STRIDE)[:] = room.each[:, None]
+    # Of a term that is not computed the weight alone is 0, and 0 times NaN is NaN.
+    room.terms[:] = 0
 
 
 def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> Integers:
@@ -103,15 +107,26 @@ def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> Inte
 
 
 @njit
-def load_row(job, plane, row, first, count, pixels):
-    """A row of pixels, counted in the padded plane."""
+def load_row(job, mask, plane, row, first, count, place, pixels):
+    """A row of pixels, counted in the padded plane, into the ring's `place`."""
     at = passes.mirrored(row - job.margin, job.x.shape[1])
+    pixels = pixels[place * PIXELS :]
     passes.copy_mirrored(job.x[plane, at], first, job.data_range, pixels[:count])
     passes.copy_mirrored(job.y[plane, at], first, job.data_range, pixels[Y : Y + count])
+    if mask is not None:
+        shared = job.x.shape[0] // mask.planes.shape[0]
+        seen = mask.rows[place * STRIDE : place * STRIDE + count]
+        masked.load_row(mask.planes[plane // shared, at], first, seen, pixels)
 
 
 @njit
-def load_weights(job, plane, row, first, end, weights):
+def load_weights(job, mask, plane, row, first, end, scratch):
+    """Each window's weights of the terms, where all are not the same."""
+    weights = scratch.weights
+    if mask is not None:
+        ring, half = scratch.pixel_places.size // 2, job.taps.size // 2
+        centres = (row + half) % ring * STRIDE + half
+        masked.weigh_windows(mask, centres, scratch.each, weights, end - first)
     for term in range(job.upstream.shape[0]):
         upstream = job.upstream[term, plane, row, first:end]
         for i in range(upstream.size):
@@ -124,17 +139,18 @@ def store_bracket(brackets, at, m, derivatives):
 
 
 @njit
-def window_row(job, scratch, gradient, count, first):
+def window_row(job, mask, scratch, gradient, count, first):
     """A row of windows: what each term falls short of 1, and from `first` on the brackets."""
     c1, c2 = splat(job.c1), splat(job.c2)
     weights, terms = scratch.weights, scratch.terms
     for i in range(0, count, LANES):
-        m = passes.window_moments(scratch.columns, job.taps, i)
+        m, inverse = masked.window_moments(scratch.columns, mask, job.taps, i)
         if job.product:
             found, shared = formulas.product(m, c1, c2)
             store(terms, i, found[0])
             if gradient:
-                derivatives = formulas.product_derivatives(m, c2, shared, (load(weights, i),))
+                each = (load(weights, i) * inverse,)
+                derivatives = formulas.product_derivatives(m, c2, shared, each)
                 store_bracket(scratch.brackets, first + i, m, derivatives)
         else:
             found, shared = formulas.terms(m, c1, c2)
@@ -142,7 +158,11 @@ def window_row(job, scratch, gradient, count, first):
             store(terms, STRIDE + i, found[1])
             store(terms, 2 * STRIDE + i, found[2])
             if gradient:
-                each = load(weights, i), load(weights, STRIDE + i), load(weights, 2 * STRIDE + i)
+                each = (
+                    load(weights, i) * inverse,
+                    load(weights, STRIDE + i) * inverse,
+                    load(weights, 2 * STRIDE + i) * inverse,
+                )
                 derivatives = formulas.terms_derivatives(m, c2, shared, each)
                 store_bracket(scratch.brackets, first + i, m, derivatives)
     if gradient:
@@ -179,24 +199,15 @@ def clear(gradient, margin, strip, columns):
 
 
 @njit
-def add_gradient(job, plane, row, strip, columns, scratch, image):
+def add_gradient(job, mask, plane, row, strip, columns, scratch, image):
     """The gradient of a row of pixels, from the rows of windows that hold it."""
     size = job.taps.size
     ring = size + size // 2
     oldest, newest = max(strip[2], row - size + 1), min(strip[3] - 1, row)
     width, own = columns[1] - columns[0], columns[0] - columns[2]
-    passes.gather_down(
-        scratch,
-        oldest % size,
-        (oldest + size // 2) % ring,
-        newest - oldest + 1,
-        job.taps,
-        row - oldest,
-        row % ring * PIXELS,
-        own,
-        width,
-        image,
-    )
+    rows, pivots, used = oldest % size, (oldest + size // 2) % ring, newest - oldest + 1
+    tap, at = row - oldest, row % ring * PIXELS
+    masked.gather_down(scratch, mask, rows, pivots, used, job.taps, tap, at, own, width, image)
     at = passes.mirrored(row - job.margin, job.x.shape[1])
     line, target = scratch.line[:width], job.gradients[image][plane, at]
     if job.margin:
@@ -205,8 +216,8 @@ def add_gradient(job, plane, row, strip, columns, scratch, image):
         passes.copy_back(line, columns[0], job.data_range, target)
 
 
-@njit
-def one_tile(job, plane, strip, columns, scratch):
+@njit(inline="always")
+def one_tile(job, mask, plane, strip, columns, scratch):
     """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
     top, bottom, first, end = strip
     left, right, window_left, window_right = columns
@@ -223,12 +234,14 @@ def one_tile(job, plane, strip, columns, scratch):
     for newest in range(first, (bottom if gradient else end) + size - 1):
         row = newest - size + 1
         if newest < end + size - 1:
-            pixels = scratch.pixels[newest % ring * PIXELS :]
-            load_row(job, plane, newest, window_left - job.margin, count + size - 1, pixels)
+            width = count + size - 1
+            at = newest % ring
+            load_row(job, mask, plane, newest, window_left - job.margin, width, at, scratch.pixels)
         if first <= row < end:
-            passes.column_moments(scratch, row % ring, job.taps, count + size - 1)
-            load_weights(job, plane, row, window_left, window_right, scratch.weights)
-            window_row(job, scratch, gradient, count, size - 1 - own)
+            masked.column_moments(scratch, mask, row % ring, job.taps, count + size - 1)
+            load_weights(job, mask, plane, row, window_left, window_right, scratch)
+            window_row(job, mask, scratch, gradient, count, size - 1 - own)
+            masked.keep_pivots(scratch, mask, row % size, own, right - left)
             for image in range(2):
                 if job.gradients[image].size > 0:
                     passes.gather_along(scratch, row % size, job.taps, own, right - left, image)
@@ -238,7 +251,7 @@ def one_tile(job, plane, strip, columns, scratch):
         if top <= row:
             for image in range(2):
                 if job.gradients[image].size > 0:
-                    add_gradient(job, plane, row, strip, columns, scratch, image)
+                    add_gradient(job, mask, plane, row, strip, columns, scratch, image)
     total = 0.0
     for i in range(own, count):
         total += scratch.totals[i]
@@ -250,14 +263,24 @@ def row_of(table, i):
     return table[i, 0], table[i, 1], table[i, 2], table[i, 3]
 
 
-@njit
-def run_tiles(job, scratch):
-    """Works on one tile after the other until none is left, perhaps beside other threads."""
-    tiles, across = job.sums.shape[1], job.columns.shape[0]
-    while True:
-        index = take_number(job.next_tile)
-        if index >= job.sums.size:
-            return
-        plane, tile = index // tiles, index % tiles
-        strip, columns = row_of(job.strips, tile // across), row_of(job.columns, tile % across)
-        job.sums[plane, tile] = one_tile(job, plane, strip, columns, scratch)
+def tile_loop(digest: str) -> Callable[[Job, masked.Mask | None, Scratch], None]:
+    """The function to compile, with a digest of all that it is made of.
+
+    numba would keep what it compiled while this file alone is unchanged; a closure's contents
+    count too.
+    """
+
+    def run_tiles(job, mask, scratch):  # type: ignore[no-untyped-def]
+        """Works on one tile after the other until none is left, perhaps beside other threads."""
+        digest  # noqa: B018
+        tiles, across = job.sums.shape[1], job.columns.shape[0]
+        while True:
+            index = take_number(job.next_tile)
+            if index >= job.sums.size:
+                return
+            plane, tile = index // tiles, index % tiles
+            strip = row_of(job.strips, tile // across)
+            columns = row_of(job.columns, tile % across)
+            job.sums[plane, tile] = one_tile(job, mask, plane, strip, columns, scratch)
+
+    return run_tiles

@@ -8,10 +8,9 @@ way back: the rings of rows then hold pixels and sums for pixels alone, and stay
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from ...availability import LARGEST_NUMBA_WINDOW
-from .vectors import LANES, formulas, load, multiply_add, splat, store
+from .vectors import LANES, formulas, load, multiply_add, njit, splat, store
 
 # Python's numbers would make numba compute in float64.
 ZERO = np.float32(0)

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from torch import Tensor
 from ...options import Options
 from ..interface import Inputs, Outputs
 from . import kernel
-from .kernel import ROWS, Job, Scratch, cut, scratch
+from .kernel import ROWS, Job, Scratch, cut, reset, scratch
+from .masked import Mask, rows_of
 from .passes import COLUMNS
 
 _pool: ThreadPoolExecutor
 _compiling: threading.Lock
+# Buffers of the kernel, and the window size they are for.
+_thread = threading.local()
+_EMPTY = {dimensions: np.empty([0] * dimensions, np.float32) for dimensions in (3, 4)}
 _log = logging.getLogger("aw_ssim")
 # Reading a kept kernel takes less.
 NOTICE_AFTER = 3.0
@@ -31,7 +36,7 @@ COMPILING = "aw_ssim is compiling its CPU kernel, once for this machine: about 1
 
 
 def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:
-    """As `interface.ClosedForm` describes it, for float32 and half images without a mask."""
+    """As `interface.ClosedForm` describes it, for float32 and half images."""
     n, c, h, w = inputs.x.shape
     window = options.window_size
     margin = window // 2 if options.same else 0
@@ -56,16 +61,38 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         next_tile=np.zeros(1, np.int64),
         gradients=(gradients[0], gradients[1]),
     )
+    mask = _mask_planes(inputs.mask)
+    if not _kernels[mask is not None].overloads:
+        _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)), mask)
     threads = min(torch.get_num_threads(), sums.numel())
-    rooms = [scratch(window, options.term_weights) for _ in range(threads)]
-    if not _run_tiles.signatures:
-        _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)), rooms[0])
-    others = [_pool.submit(_run_tiles, job, room) for room in rooms[1:]]
-    _run_tiles(job, rooms[0])
+    work = job, mask, options.term_weights
+    others = [_pool.submit(_work, *work) for _ in range(threads - 1)]
+    _work(*work)
     for other in others:
         other.result()
     if out.sums is not None:
         out.sums.copy_(sums.sum(1).view(n, c))
+
+
+def _work(job: Job, mask: Any, weights: Sequence[float]) -> None:
+    """What one thread does; its buffers are kept for its next call."""
+    kind = job.taps.size, mask is not None
+    if getattr(_thread, "kind", None) != kind:
+        _thread.rooms, _thread.kind = _rooms(*kind), kind
+    room, rows = _thread.rooms
+    reset(room, weights)
+    _kernels[mask is not None](job, None if mask is None else Mask(mask, *rows), room)
+
+
+def _rooms(window: int, masked: bool) -> tuple[Scratch, tuple[Any, ...]]:
+    return scratch(window), rows_of(window) if masked else ()
+
+
+def _mask_planes(mask: Tensor | None) -> Any:
+    """One plane for each image, where its channels share it, or one for each channel."""
+    if mask is None:
+        return None
+    return _planes(mask[:, :1] if mask.stride(1) == 0 else mask)
 
 
 def _array(tensor: Tensor) -> Any:
@@ -76,20 +103,13 @@ def _array(tensor: Tensor) -> Any:
 def _planes(tensor: Tensor | None, dimensions: int = 3) -> Any:
     """Images and channels as one dimension; None as an empty array."""
     if tensor is None:
-        return np.empty([0] * dimensions, np.float32)
+        return _EMPTY[dimensions]
     return _array(tensor.contiguous().flatten(-4, -3))
 
 
 def _dispatcher(digest: str, *, kept: bool = True) -> Any:
-    """The kernel, kept on disk once it is compiled.
-
-    numba would keep it while this file alone is unchanged; a closure's contents count too.
-    """
-
-    def run_tiles(job, scratch):  # type: ignore[no-untyped-def]
-        digest  # noqa: B018
-        kernel.run_tiles(job, scratch)
-
+    """The kernel, kept on disk once it is compiled."""
+    run_tiles = kernel.tile_loop(digest)
     try:
         return numba.njit(run_tiles, nogil=True, cache=kept)
     except RuntimeError as error:
@@ -118,33 +138,36 @@ def _digest_of_sources() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in _sources())).hexdigest()
 
 
-def _compile(job: Job, room: Scratch) -> None:
+def _compile(job: Job, mask: Any) -> None:
     """Compiles, or reads from the disk, and says what takes long; `job` has no tiles."""
-    global _run_tiles
+    masked = mask is not None
     with _compiling:
-        if _run_tiles.signatures:
+        if _kernels[masked].overloads:
             return
+        room, rows = _rooms(job.taps.size, masked)
+        arguments = job, Mask(mask, *rows) if masked else None, room
         start = time.perf_counter()
         notice = threading.Timer(NOTICE_AFTER, _log.warning, [COMPILING])
         notice.daemon = True
         notice.start()
+        stats = _kernels[masked].stats
         try:
-            _run_tiles(job, room)
+            _kernels[masked](*arguments)
         # A full disk, a file cut short, another program's file: errors of any kind.
         except Exception as error:
-            _warn_not_kept(error, _run_tiles.stats.cache_path)
-            if not _run_tiles.signatures:
-                _run_tiles = _dispatcher(_digest_of_sources(), kept=False)
-                _run_tiles(job, room)
+            _warn_not_kept(error, stats.cache_path)
+            if not _kernels[masked].overloads:
+                _kernels[masked] = _dispatcher(_digest_of_sources(), kept=False)
+                _kernels[masked](*arguments)
             return
         finally:
             notice.cancel()
-        folder = _run_tiles.stats.cache_path
-        if folder and not _run_tiles.stats.cache_hits:
+        if stats.cache_path and not stats.cache_hits:
             _log.warning(
-                "aw_ssim compiled its CPU kernel in %.0f s; it is kept in %s.",
+                "aw_ssim compiled its CPU kernel%s in %.0f s; it is kept in %s.",
+                " for masks" if masked else "",
                 time.perf_counter() - start,
-                folder,
+                stats.cache_path,
             )
 
 
@@ -159,4 +182,5 @@ def _begin() -> None:
 _begin()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin)
-_run_tiles = _dispatcher(_digest_of_sources())
+# With a mask and without: who needs one does not wait for the other.
+_kernels = {masked: _dispatcher(_digest_of_sources()) for masked in (False, True)}

@@ -8,19 +8,25 @@ every tap, and would stay scalar for larger windows.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from ...formulas import EPS, compiled
 
+# For functions that only the kernel calls: a way in from Python costs as much to compile as what
+# they do.
+njit = functools.partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # A register's worth on the processor that numba compiles for; part of its key to what it keeps.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 LANES = 16 if "+avx512f" in _FEATURES else 8
@@ -72,9 +78,7 @@ def splat(context, number):
     """A number in all lanes."""
 
     def generate(context, builder, signature, arguments):
-        lane = ir.IntType(32)
-        single = builder.insert_element(_ZERO, arguments[0], lane(0))
-        return builder.shuffle_vector(single, _ZERO, ir.Constant(ir.VectorType(lane, LANES), None))
+        return _in_all_lanes(builder, arguments[0])
 
     return vector(types.float32), generate
 
@@ -108,6 +112,17 @@ def not_negative(context, value):
 
 
 @intrinsic
+def where_positive(context, condition, value, otherwise):
+    """`value` where `condition` is above 0, `otherwise` elsewhere."""
+
+    def generate(context, builder, signature, arguments):
+        condition, value, otherwise = arguments
+        return builder.select(builder.fcmp_ordered(">", condition, _ZERO), value, otherwise)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
 def take_number(context, counter):
     """The only entry of an array of int64, which is 1 higher afterwards: each is taken once."""
 
@@ -124,25 +139,40 @@ def _call(builder: Any, name: str, arguments: Any) -> Any:
     return builder.call(function, arguments)
 
 
+def _in_all_lanes(builder: Any, number: Any) -> Any:
+    lane = ir.IntType(32)
+    single = builder.insert_element(_ZERO, number, lane(0))
+    return builder.shuffle_vector(single, _ZERO, ir.Constant(ir.VectorType(lane, LANES), None))
+
+
 def _define(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
-    """An operator of two vectors, or of a vector and a number, which then is a float32."""
+    """An operator of two vectors, or of a vector and a number, which then is a float32.
 
-    @intrinsic
-    def apply(context, left, right):
-        def generate(context, builder, signature, arguments):
-            return getattr(builder, instruction)(*arguments)
+    As numba's own operators are defined: functions in Python (`overload`) would be compiled anew
+    for each use, and make up half of the time to compile the kernel.
+    """
 
-        return vector(vector, vector), generate
+    @infer_global(symbol)
+    class Operator(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, arguments: Any, keywords: Any) -> Any:
+            kinds = [
+                kind if kind == vector else types.float32
+                for kind in arguments
+                if kind == vector or isinstance(kind, types.Number)
+            ]
+            if vector in kinds and len(kinds) == 2:
+                return signature(vector, *kinds)
+            return None
 
-    @overload(symbol, inline="always")
-    def choose(left, right):
-        if left == vector and right == vector:
-            return lambda left, right: apply(left, right)
-        if isinstance(left, types.Number) and right == vector:
-            return lambda left, right: apply(splat(np.float32(left)), right)
-        if left == vector and isinstance(right, types.Number):
-            return lambda left, right: apply(left, splat(np.float32(right)))
-        return None
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        operands = [
+            argument if kind == vector else _in_all_lanes(builder, argument)
+            for kind, argument in zip(signature.args, arguments, strict=True)
+        ]
+        return getattr(builder, instruction)(*operands)
+
+    for kinds in ((vector, vector), (types.float32, vector), (vector, types.float32)):
+        lower_builtin(symbol, *kinds)(generate)
 
 
 for _symbol, _instruction in (
@@ -154,9 +184,15 @@ for _symbol, _instruction in (
     _define(_symbol, _instruction)
 
 
-@overload(operator.neg, inline="always")
-def _negative(value):  # type: ignore[no-untyped-def]
-    return (lambda value: 0 - value) if value == vector else None
+@infer_global(operator.neg)
+class _Negation(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, arguments: Any, keywords: Any) -> Any:
+        return signature(vector, vector) if arguments == (vector,) else None
+
+
+@lower_builtin(operator.neg, vector)
+def _negative(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.fsub(_ZERO, arguments[0])
 
 
 # The formulas of one window and one pixel, for vectors of them.
