@@ -111,7 +111,7 @@ class CombinedPerceptualLoss(nn.Module):
             distances = self.perceptual(x, y, seen)
         else:
             distances = self.perceptual(x, y).reshape(len(x), -1).mean(1)
-        counts = seen.mean((1, 2, 3))
+        counts = seen.mean(tuple(range(1, seen.ndim)))
         loss: Tensor = (distances * counts).sum() / counts.sum()
         return loss
 
