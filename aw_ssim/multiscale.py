@@ -96,7 +96,8 @@ class MSSSIMLoss(_MultiScaleLoss):
 
     Args:
         scale_weights: the exponents, finest scale first; as many as there are scales. The images'
-            sides must be at least ``window_size * 2^(scales - 1)``: 176 for the default.
+            sides, the depth of volumes too, must be at least ``window_size * 2^(scales - 1)``: 176
+            for the default.
         reduction: ``"mean"``, ``"image"`` for a value of each image, ``"sum"`` over images and
             channels.
 

@@ -45,6 +45,13 @@ def comparisons(results: Json) -> Iterator[tuple[str, str, dict[str, float]]]:
     for case in results["speed"]["cases"]:
         for name, times in case["milliseconds"].items():
             yield "time", f"{shape_name(case['shape'])}, {name}", _medians(times)
+    for name, case in results["features"]["cases"].items():
+        yield "time, features", name, _medians(case["milliseconds"])
+        yield (
+            "peak memory, features",
+            name,
+            {contestant: row["peak"] for contestant, row in case["bytes_per_element"].items()},
+        )
     for sweep, points in results["scaling"]["sweeps"].items():
         for value, case in points.items():
             yield "time, scaling", f"{sweep} {value}", _medians(case["milliseconds"])
