@@ -54,48 +54,47 @@ def _merge_taps(
 
     `entries` may have moments of their own, `within`: shifts, variances and covariance.
     """
-    count, centre = entries.shape[dim] - len(taps) + 1, len(taps) // 2
-    total = inverse = None
+    each, size, total, inverse = _under_taps(entries, taps, dim), len(taps), None, None
     if weight is None:
-        pivots = entries.narrow(dim, centre, count)
+        pivots = each[size // 2]
     else:
-        total = _correlate(weight, taps, dim, count)
+        total = _correlate(weight, taps, dim)
         inverse = 1 / torch.where(total > 0, total, 1)
-        pivots = _correlate(weight * entries, taps, dim, count) * inverse
+        pivots = _correlate(weight * entries, taps, dim) * inverse
 
     sums = entries.new_zeros(5, *pivots.shape[1:])
+    means, variances, covariance, inner_sums = sums[:2], sums[2:4], sums[4], sums[2:]
     # Fresh memory for each tap would cost more than the arithmetic.
     distance = torch.empty_like(pivots, memory_format=torch.contiguous_format)
-    root_weight = None if weight is None else weight.sqrt()
-    means, variances, covariance, inner_sums = sums[:2], sums[2:4], sums[4], sums[2:]
     distance_x, distance_y = distance
+    # Roots of the weights, so that variances and covariance are products of the same numbers: of
+    # identical images they are equal to the bit, and x and y may change places.
+    roots = [math.sqrt(tap) for tap in taps]
+    # A number would be made a tensor by each operation that it multiplies in.
+    root_tensors = entries.new_tensor(roots).unbind()
+    if weight is not None:
+        weights, shares = (_under_taps(w, taps, dim) for w in (weight, weight.sqrt()))
     if within is not None:
-        shifts, inner = within[:2], within[2:]
-    for j, tap in enumerate(taps):
-        # Without a mask a pixel's distance to itself is 0; the second pass shows if it is not.
-        if within is None and weight is None and j == centre:
+        shifts, inner = (_under_taps(part, taps, dim) for part in (within[:2], within[2:]))
+    for j, (tap, root) in enumerate(zip(taps, roots, strict=True)):
+        # Without a mask a pixel's distance to itself is 0; the next pass shows if it is not.
+        if within is None and weight is None and j == size // 2:
             continue
-        torch.sub(entries.narrow(dim, j, count), pivots, out=distance)
+        torch.sub(each[j], pivots, out=distance)
         if within is not None:
-            distance += shifts.narrow(dim, j, count)
-        # Roots of the weights, so that variances and covariance are products of the same numbers:
-        # of identical images they are equal to the bit, and x and y may change places.
-        root = math.sqrt(tap)
-        distance *= root
-        if root_weight is None:
+            distance += shifts[j]
+        distance *= root_tensors[j]
+        if weight is None:
             means.add_(distance, alpha=root)
         else:
-            share = root_weight.narrow(dim, j, count)
-            distance *= share
-            means.addcmul_(distance, share, value=root)
+            distance *= shares[j]
+            means.addcmul_(distance, shares[j], value=root)
         variances.addcmul_(distance, distance)
         covariance.addcmul_(distance_x, distance_y)
-        if within is not None:
-            part = inner.narrow(dim, j, count)
-            if weight is None:
-                inner_sums.add_(part, alpha=tap)
-            else:
-                inner_sums.addcmul_(part, weight.narrow(dim, j, count), value=tap)
+        if within is not None and weight is None:
+            inner_sums.add_(inner[j], alpha=tap)
+        elif within is not None:
+            inner_sums.addcmul_(inner[j], weights[j], value=tap)
     if inverse is not None:
         sums.mul_(inverse)
     variances.addcmul_(means, means, value=-1)
@@ -103,10 +102,17 @@ def _merge_taps(
     return pivots, sums, total, inverse
 
 
-def _correlate(entries: Tensor, taps: list[float], dim: int, count: int) -> Tensor:
-    out = torch.zeros_like(entries.narrow(dim, 0, count))
-    for j, tap in enumerate(taps):
-        out.add_(entries.narrow(dim, j, count), alpha=tap)
+def _under_taps(entries: Tensor, taps: list[float], dim: int) -> tuple[Tensor, ...]:
+    """For each tap of the windows along an axis, the entries that it falls on."""
+    count = entries.shape[dim] - len(taps) + 1
+    return entries.unfold(dim, count, 1).movedim(dim - 1, 0).movedim(-1, dim).unbind()
+
+
+def _correlate(entries: Tensor, taps: list[float], dim: int) -> Tensor:
+    each = _under_taps(entries, taps, dim)
+    out = torch.zeros_like(each[0])
+    for tap, part in zip(taps, each, strict=True):
+        out.add_(part, alpha=tap)
     return out
 
 
@@ -125,12 +131,15 @@ def _gather(found: Found, brackets: Tensor, taps: list[float], image: int, out: 
         _, own, cross = brackets
         # At the pixels themselves the base is the gradient; before, the factors go on.
         sums = brackets.new_zeros(3, *finer.shape[1:]) if number else out[None]
-        distance, count = coarser.new_empty(coarser.shape), coarser.shape[dim]
-        distance_own, distance_other = distance[image], distance[1 - image]
         brackets = brackets[: len(sums)]
-        for j, tap in enumerate(taps):
-            torch.sub(finer.narrow(dim, j, count), coarser, out=distance)
-            target = sums.narrow(dim, j, count).add_(brackets, alpha=tap)[0]
-            target.addcmul_(own, distance_own, value=tap)
-            target.addcmul_(cross, distance_other, value=tap)
+        distance = coarser.new_empty(coarser.shape)
+        distance_own, distance_other = distance[image], distance[1 - image]
+        each, bases = (_under_taps(part, taps, dim) for part in (finer, sums[0]))
+        for tap, entries, base, target in zip(
+            taps, each, bases, _under_taps(sums, taps, dim), strict=True
+        ):
+            torch.sub(entries, coarser, out=distance)
+            target.add_(brackets, alpha=tap)
+            base.addcmul_(own, distance_own, value=tap)
+            base.addcmul_(cross, distance_other, value=tap)
         brackets = sums
