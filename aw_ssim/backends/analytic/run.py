@@ -163,6 +163,8 @@ class _Group:
 
 def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
     x, y, taps, mask = inputs
+    # Read once: a GPU is waited for.
+    numbers = taps.tolist()
     chunk = _chunk(x)
     images = [image.reshape(-1, *x.shape[2:]) for image in (x, y)]
     mask = None if mask is None else mask.reshape(-1, *x.shape[2:])
@@ -173,7 +175,7 @@ def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
             blocks,
             [image[blocks] for image in images],
             None if mask is None else mask[blocks],
-            taps.tolist(),
+            numbers,
             taps.dtype,
             options,
             chunk,
