@@ -133,8 +133,8 @@ class AWSSIMLoss(StructuralLoss):
         >>> loss(prediction, torch.rand(2, 3, 64, 64)).backward()
         >>> loss.sigma.step()
         >>> volumes = torch.rand(2, 1, 16, 20, 20)
-        >>> AWSSIMLoss(reduction="image")(volumes, volumes)
-        tensor([0., 0.])
+        >>> AWSSIMLoss(reduction="none")(volumes, volumes).shape
+        torch.Size([2, 1, 6, 10, 10])
     """
 
     def __init__(
