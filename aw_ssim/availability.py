@@ -36,6 +36,10 @@ class Request(NamedTuple):
     window_size: int
 
     @property
+    def volumes(self) -> bool:
+        return self.x.ndim == 5
+
+    @property
     def double(self) -> bool:
         return torch.promote_types(self.x.dtype, self.y.dtype) == torch.float64
 
@@ -52,7 +56,7 @@ def choose_backend(
 
     Args:
         requested: ``"auto"``, or a backend's name.
-        x: images N x C x H x W; their values are not read.
+        x: images N x C x H x W or volumes N x C x D x H x W; their values are not read.
         y: images of the same shape and device.
         sigma: the window's standard deviation, a number or a 0-dim tensor.
         mask: as the losses take it.
@@ -81,6 +85,10 @@ def choose_backend(
         return BackendChoice("torch", obstacle)
     if being_exported():
         return BackendChoice("torch", "a graph is being exported, which plain torch alone can be")
+    if request.volumes and x.device.type != "cpu":
+        return BackendChoice(
+            "analytic", f"volumes on {x.device}, and {obstacle_of_triton(request)}"
+        )
     if x.device.type == "cpu":
         obstacle = obstacle_of_numba(request)
         if obstacle:
@@ -115,6 +123,10 @@ def obstacle_of_numba(request: Request) -> str:
         return obstacle
     if request.x.device.type != "cpu":
         return f"the numba kernel runs on CPUs, and the images are on {request.x.device}"
+    if request.volumes:
+        return (
+            "the numba kernel takes images N x C x H x W, and these are volumes N x C x D x H x W"
+        )
     if request.double:
         return "the numba kernel computes in float32, and the images are float64"
     if request.window_size > LARGEST_NUMBA_WINDOW:
@@ -128,6 +140,10 @@ def obstacle_of_numba(request: Request) -> str:
 def obstacle_of_triton(request: Request) -> str:
     if obstacle := obstacle_of_closed_forms(request):
         return obstacle
+    if request.volumes:
+        return (
+            "the Triton kernel takes images N x C x H x W, and these are volumes N x C x D x H x W"
+        )
     if request.double:
         return "the Triton kernel computes in float32, and the images are float64"
     return why_not_triton(str(request.x.device))

@@ -12,7 +12,7 @@ from torch import Tensor
 from . import checks, image_checks
 from .availability import choose_backend
 from .backends import BACKENDS
-from .backends.interface import Inputs
+from .backends.interface import Inputs, inside
 from .gaussian_window import window_for
 from .options import Options
 from .sigma_schedule import SigmaSchedule
@@ -66,7 +66,7 @@ def plane_means(
     *,
     with_luminance: bool = True,
 ) -> Tensor:
-    """The mean loss of each image's channels, N x C; a plane that the mask hides has 0."""
+    """The mean loss of each image's channels, N x C; a channel that the mask hides has 0."""
     inputs, centre, options = _prepared(x, y, mask, sigma, options, names)
     if not with_luminance:
         # Beside an infinite C1 luminance is 1, in value and derivative.
@@ -75,7 +75,7 @@ def plane_means(
     if centre is None:
         counts = _counts(inputs.x, None, options.margin) / x.shape[1]
     else:
-        shown = centre.sum((2, 3)).expand(sums.shape)
+        shown = centre.sum(tuple(range(2, x.ndim))).expand(sums.shape)
         counts = torch.where(shown > 0, shown, 1)
     means: Tensor = sums / counts
     return means
@@ -88,7 +88,7 @@ def components(
     sigma: float | Tensor | SigmaSchedule,
     options: Options,
 ) -> list[Tensor]:
-    """The maps l, c and s, each N x C x H' x W'."""
+    """The maps l, c and s, each N x C x H' x W', or N x C x D' x H' x W' of volumes."""
     inputs, centre, options = _prepared(x, y, mask, sigma, options, ("x", "y"))
     terms = [1 - term for term in BACKENDS[options.backend](inputs, options, maps=True).unbind(0)]
     return terms if centre is None else [term * centre for term in terms]
@@ -113,18 +113,19 @@ def _prepared(
 ) -> tuple[Inputs, Tensor | None, Options]:
     """What a backend takes, the mask at the windows' centres, and options for that backend.
 
-    A backend knows one data range and two paddings: images are divided by a tensor of ranges
-    here, and zeros around them are pixels like others.
+    A backend knows one data range, two paddings and one covariance: images are divided by a tensor
+    of ranges here, zeros around them are pixels like others, and a sample's factor goes into k2.
     """
     options = options.checked()
     image_checks.images(x, y, names)
     image_checks.image_size(x, names[0], options.smallest_image, options.padding)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    dimensions = x.ndim - 2
     seen = centre = None
     if mask is not None:
         image_checks.mask(mask, x)
-        seen, m = mask.to(dtype), options.margin
-        centre = seen[..., m : x.shape[2] - m, m : x.shape[3] - m]
+        seen = mask.to(dtype)
+        centre = inside(seen, options.margin)
         image_checks.mask_values(seen, centre, options.reduction)
     if options.window == "uniform":
         checks.no_schedule(sigma)
@@ -136,20 +137,24 @@ def _prepared(
         image_checks.range_for_each(options.data_range, x)
         # A blank image may have a range of 0.
         ranges = options.data_range.to(x.device, dtype).clamp(min=SMALLEST_RANGE)
-        x, y = x / ranges.view(-1, 1, 1, 1), y / ranges.view(-1, 1, 1, 1)
+        ranges = ranges.view(-1, *[1] * (x.ndim - 1))
+        x, y = x / ranges, y / ranges
         options = options._replace(data_range=1.0)
     if options.padding == "zeros":
-        around = [options.window_size // 2] * 4
+        around = [options.window_size // 2] * 2 * dimensions
         x, y = F.pad(x, around), F.pad(y, around)
         seen = None if seen is None else F.pad(seen, around, value=1.0)
         options = options._replace(padding="valid")
     chosen = choose_backend(options.backend, x, y, width, mask, options.window_size).name
+    options = options.population(options.window_size**dimensions)
     return Inputs(x, y, taps, seen), centre, options._replace(backend=chosen)
 
 
 def _counts(x: Tensor, centre: Tensor | None, margin: int) -> Any:
     """How many windows an image has, a number; or by the mask at their centres, (N,)."""
-    _, c, h, w = x.shape
     if centre is None:
-        return c * (h - 2 * margin) * (w - 2 * margin)
-    return centre.sum((1, 2, 3)) * (c // centre.shape[1])
+        count = x.shape[1]
+        for side in x.shape[2:]:
+            count = count * (side - 2 * margin)
+        return count
+    return centre.sum(tuple(range(1, x.ndim))) * (x.shape[1] // centre.shape[1])

@@ -13,7 +13,7 @@ from .sigma_schedule import SigmaSchedule
 
 
 class SSIMComponents(NamedTuple):
-    """The three terms of SSIM for every window, each N x C x H' x W'."""
+    """The three terms of SSIM for every window, each N x C x H' x W' or N x C x D' x H' x W'."""
 
     luminance: Tensor
     contrast: Tensor
@@ -42,7 +42,8 @@ def aw_ssim(
     1 for identical images, at least ``-(a + g)``; the weights are divided by their sum.
 
     Args:
-        x: images N x C x H x W, floating point, values spanning ``data_range``.
+        x: images N x C x H x W or volumes N x C x D x H x W, floating point, values spanning
+            ``data_range``.
         y: images of the same shape and device; the function is symmetric.
         weights: of luminance, contrast and structure, or a category such as ``"carpet"``.
         data_range: the span of possible values: 1.0 for [0, 1], 255 for [0, 255]. A tensor, 0-dim
@@ -53,16 +54,16 @@ def aw_ssim(
         k1: of ``C1 = (k1 * data_range)^2``.
         k2: of ``C2 = (k2 * data_range)^2``.
         reduction: ``"mean"``, ``"sum"``, ``"image"`` for the mean of each image (N,), or
-            ``"none"`` for the map N x C x H' x W'.
+            ``"none"`` for the map N x C x H' x W', of volumes N x C x D' x H' x W'.
         padding: ``"valid"`` for windows inside the image, H' = H - window_size + 1; ``"same"``
             for one window per pixel over reflected borders, H' = H; ``"zeros"`` for one per
             pixel over black ones, as fused-ssim and 3D Gaussian splatting do.
         window: ``"gaussian"``, or ``"uniform"`` with equal taps, in which sigma is not used.
         covariance: ``"population"``, or ``"sample"``, which is n / (n - 1) times that, with
-            n = window_size^2 taps.
-        mask: N x 1 x H x W or N x C x H x W, bool or non-negative. A window weighs its pixels
-            by it, and counts by the mask at its centre: the map is multiplied by that, the mean
-            divided by its sum. Pixels of weight 0 have no influence, whatever they hold.
+            n = window_size^2 taps, of volumes window_size^3.
+        mask: of the images' shape, or with one channel, bool or non-negative. A window weighs its
+            pixels by it, and counts by the mask at its centre: the map is multiplied by that, the
+            mean divided by its sum. Pixels of weight 0 have no influence, whatever they hold.
         backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
             :func:`aw_ssim.choose_backend`.
 

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from .checks import describe
 
+# The numbers of channels that a picture's last dimension shows it to be colours by.
+COLOURS = (1, 3, 4)
+
 
 def images(x: Any, y: Any, names: tuple[str, str]) -> None:
-    """Two floating N x C x H x W tensors of one shape and device."""
+    """Two floating tensors of one shape and device, N x C x H x W or N x C x D x H x W."""
     for name, image in zip(names, (x, y), strict=True):
         if not isinstance(image, Tensor):
             advice = f"Use torch.as_tensor({name})."
@@ -30,10 +33,10 @@ def images(x: Any, y: Any, names: tuple[str, str]) -> None:
             )
         _plain(name, image)
         _floating(name, image)
-        if image.ndim != 4:
+        if image.ndim not in (4, 5):
             raise ValueError(
-                f"{name}: expected 4 dimensions N x C x H x W, got shape {tuple(image.shape)}. "
-                f"{_dimensions_advice(name, image)}"
+                f"{name}: expected 4 dimensions N x C x H x W, or 5 of volumes N x C x D x H x W, "
+                f"got shape {tuple(image.shape)}. {_dimensions_advice(name, image)}"
             )
     first, second = names
     if x.shape != y.shape:
@@ -54,45 +57,42 @@ def images(x: Any, y: Any, names: tuple[str, str]) -> None:
 
 
 def image_size(image: Tensor, name: str, smallest: int, padding: str) -> None:
-    """Height and width that a window, or its mirror image, fits into."""
+    """Sides that a window, or its mirror image, fits into."""
     if min(image.shape[2:]) >= smallest:
         return
     what = {
         "valid": "window_size",
         "same": "window_size // 2 + 1, which reflection takes",
     }[padding]
-    advice = "Use larger images or crops, or a smaller odd window_size."
-    if _channels_last(image):
-        advice = f"If these are N x H x W x C, use {name}.permute(0, 3, 1, 2)."
     raise ValueError(
-        f"{name}: expected height and width of at least {smallest} ({what}), got shape "
-        f"{tuple(image.shape)}. {advice}"
+        f"{name}: expected {_sides(image)} of at least {smallest} ({what}), got shape "
+        f"{tuple(image.shape)}. {_size_advice(name, image)}"
     )
 
 
 def image_size_of_scales(image: Tensor, least: int, scales: int) -> None:
     if min(image.shape[2:]) < least:
         raise ValueError(
-            f"prediction: expected height and width of at least {least} for {scales} scales, got "
+            f"prediction: expected {_sides(image)} of at least {least} for {scales} scales, got "
             f"shape {tuple(image.shape)}. Pass fewer scale_weights or a smaller odd window_size."
         )
 
 
 def mask(value: Any, image: Tensor) -> None:
-    """A bool or floating N x 1 x H x W or N x C x H x W tensor on the images' device."""
+    """A bool or floating tensor of the images' shape, or with one channel, on their device."""
+    n, c, *sides = image.shape
     if not isinstance(value, Tensor):
         raise TypeError(
-            f"mask: expected a torch.Tensor of shape N x 1 x H x W or N x C x H x W, got "
+            f"mask: expected a torch.Tensor of shape {(n, 1, *sides)} or {(n, c, *sides)}, got "
             f"{describe(value)}."
         )
     if value.dtype != torch.bool and not value.is_floating_point():
         raise TypeError(
             f"mask: expected a bool or floating-point tensor, got {value.dtype}. Use mask.bool()."
         )
-    n, c, h, w = image.shape
-    if value.shape not in ((n, 1, h, w), (n, c, h, w)):
+    if value.shape not in ((n, 1, *sides), (n, c, *sides)):
         raise ValueError(
-            f"mask: expected shape {(n, 1, h, w)} or {(n, c, h, w)} for images of shape "
+            f"mask: expected shape {(n, 1, *sides)} or {(n, c, *sides)} for images of shape "
             f"{tuple(image.shape)}, got {tuple(value.shape)}."
         )
     if value.device != image.device:
@@ -153,6 +153,12 @@ def range_for_each(value: Tensor, image: Tensor) -> None:
 
 def channels_for_trunk(image: Tensor, name: str, smallest: int) -> None:
     """Images that an ImageNet trunk can read: one or three channels, large enough to pool."""
+    if image.ndim != 4:
+        raise ValueError(
+            f"{name}: expected pictures N x C x H x W for the perceptual term, got volumes of "
+            f"shape {tuple(image.shape)}. Compare slices, {name}.transpose(1, 2).flatten(0, 1), or "
+            "pass a `perceptual` module for volumes."
+        )
     if image.shape[1] not in (1, 3):
         raise ValueError(
             f"{name}: expected 1 or 3 channels for the perceptual term, got shape "
@@ -184,9 +190,31 @@ def _plain(name: str, image: Tensor) -> None:
     raise TypeError(f"{name}: expected a plain torch.Tensor, got {kind}. {advice}")
 
 
-def _channels_last(image: Tensor) -> bool:
+def _sides(image: Tensor) -> str:
+    return "height and width" if image.ndim == 4 else "depth, height and width"
+
+
+def _channels_last(image: Tensor, channels: int = -3) -> bool:
     """Whether the last dimension looks like colours, and the one for channels does not."""
-    return image.shape[-1] in (1, 3, 4) and image.shape[-3] > 4
+    return image.shape[-1] in COLOURS and image.shape[channels] > 4
+
+
+def _size_advice(name: str, image: Tensor) -> str:
+    if image.ndim == 5:
+        if _channels_last(image, 1):
+            return f"If these are N x D x H x W x C, use {name}.permute(0, 4, 1, 2, 3)."
+        if image.shape[2] in COLOURS:
+            return (
+                f"If these are videos N x T x C x H x W, use {name}.flatten(0, 1); compare volumes "
+                f"of few slices by slices, {name}.transpose(1, 2).flatten(0, 1)."
+            )
+        return (
+            "Use larger volumes or a smaller odd window_size, or compare slices: "
+            f"{name}.transpose(1, 2).flatten(0, 1)."
+        )
+    if _channels_last(image):
+        return f"If these are N x H x W x C, use {name}.permute(0, 3, 1, 2)."
+    return "Use larger images or crops, or a smaller odd window_size."
 
 
 def _dimensions_advice(name: str, image: Tensor) -> str:
@@ -195,13 +223,13 @@ def _dimensions_advice(name: str, image: Tensor) -> str:
     if image.ndim == 3 and _channels_last(image):
         return f"For an image H x W x C use {name}.permute(2, 0, 1)[None]."
     if image.ndim == 3:
-        return f"For an image C x H x W use {name}[None], for grey images {name}[:, None]."
-    if image.ndim == 5:
         return (
-            "Volumes and videos are compared slice by slice: for N x C x D x H x W use "
-            f"{name}.transpose(1, 2).flatten(0, 1)."
+            f"For an image C x H x W use {name}[None], for grey images {name}[:, None], for a "
+            f"volume D x H x W {name}[None, None]."
         )
-    return f"Use {name}.reshape to N x C x H x W."
+    if image.ndim == 6:
+        return f"For videos of volumes N x T x C x D x H x W use {name}.flatten(0, 1)."
+    return f"Use {name}.reshape."
 
 
 def _floating(name: str, image: Tensor) -> None:

@@ -58,15 +58,20 @@ class StructuralLoss(nn.Module):
     ) -> Tensor:
         """The loss of a batch of images against its targets.
 
+        Five dimensions are volumes, with a window in all of depth, height and width; four are
+        always images. A single volume is ``volume[None]``, videos N x T x C x H x W are
+        ``video.flatten(0, 1)``.
+
         Args:
-            prediction: N x C x H x W, floating point, values spanning ``data_range``.
+            prediction: N x C x H x W or N x C x D x H x W, floating point, values spanning
+                ``data_range``.
             target: of the same shape and device; it receives a gradient if it requires one.
-            mask: N x 1 x H x W or N x C x H x W, bool or non-negative: what counts.
+            mask: of that shape, or with one channel, bool or non-negative: what counts.
             data_range: of this batch, or of each of its images; None for the loss's own.
 
         Returns:
             A scalar, a value for each image (N,) with ``reduction="image"``, or the loss map
-            N x C x H' x W' with ``"none"``.
+            N x C x H' x W' or N x C x D' x H' x W' with ``"none"``.
         """
         names, options = ("prediction", "target"), self.options()
         if data_range is not None:
@@ -114,7 +119,7 @@ class AWSSIMLoss(StructuralLoss):
             ``"valid"`` hardly sees; ``"zeros"`` for one per pixel over black borders.
         window: ``"gaussian"``, or ``"uniform"`` with equal taps, in which sigma is not used.
         covariance: ``"population"``, or ``"sample"``, which is n / (n - 1) times that, with
-            n = window_size^2 taps.
+            n = window_size^2 taps, of volumes window_size^3.
         backend: ``"auto"``, ``"torch"``, ``"analytic"``, ``"numba"`` or ``"triton"``, see
             :func:`aw_ssim.choose_backend`.
 
@@ -127,6 +132,9 @@ class AWSSIMLoss(StructuralLoss):
         >>> prediction = torch.rand(2, 3, 64, 64, requires_grad=True)
         >>> loss(prediction, torch.rand(2, 3, 64, 64)).backward()
         >>> loss.sigma.step()
+        >>> volumes = torch.rand(2, 1, 16, 20, 20)
+        >>> AWSSIMLoss(reduction="none")(volumes, volumes).shape
+        torch.Size([2, 1, 6, 10, 10])
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """SSIM over several scales: the product of Wang et al. (2003), and a weighted sum of AW-SSIM.
 
-Each scale halves the images by the mean of 2 x 2 pixels; an odd last row or column is left out.
+Each scale halves the images by the mean of 2 x 2 pixels (volumes: 2 x 2 x 2); an odd last row,
+column or slice is left out.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class MSSSIMLoss(_MultiScaleLoss):
 
     Args:
         scale_weights: the exponents, finest scale first; as many as there are scales. The images'
-            sides must be at least ``window_size * 2^(scales - 1)``: 176 for the default.
+            sides, the depth of volumes too, must be at least ``window_size * 2^(scales - 1)``: 176
+            for the default.
         reduction: ``"mean"``, ``"image"`` for a value of each image, ``"sum"`` over images and
             channels.
 
@@ -182,7 +184,7 @@ def _scales(x: Tensor, y: Tensor, mask: Tensor | None, count: int) -> Iterator[S
 
 
 def _halved(image: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean of 2 x 2 pixels, of those that the mask shows."""
+    """The mean of 2 x 2 pixels or 2 x 2 x 2, of those that the mask shows."""
     if mask is None:
         return _pool(image)
     share = _pool(mask)
@@ -191,7 +193,7 @@ def _halved(image: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _pool(image: Tensor) -> Tensor:
-    return F.avg_pool2d(image, 2)
+    return F.avg_pool2d(image, 2) if image.ndim == 4 else F.avg_pool3d(image, 2)
 
 
 def _product(losses: list[Tensor], exponents: Sequence[float]) -> Tensor:

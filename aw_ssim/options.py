@@ -68,14 +68,19 @@ class Options(NamedTuple):
 
     @property
     def c2(self) -> float:
-        """C2 for images divided by the data range; C3 is half of it.
+        """C2 for images divided by the data range; C3 is half of it."""
+        return self.k2**2
+
+    def population(self, taps: int) -> Options:
+        """The same numbers from the population's covariance, for windows of so many taps in all.
 
         Sample covariances are n / (n - 1) times those of the population, of n taps. In the
-        quotients c and s this is C2 over that factor.
+        quotients c and s that is C2 over this factor.
         """
-        taps = self.window_size**2
-        factor = taps / max(taps - 1, 1) if self.covariance == "sample" else 1.0
-        return self.k2**2 / factor
+        if self.covariance == "population":
+            return self
+        factor = taps / max(taps - 1, 1)
+        return self._replace(k2=self.k2 / factor**0.5, covariance="population")
 
     @property
     def divisor(self) -> float:
@@ -95,7 +100,7 @@ class Options(NamedTuple):
 
     @property
     def smallest_image(self) -> int:
-        """The least height and width: what a window or its mirror image fits into."""
+        """The least of any side: what a window or its mirror image fits into."""
         return {"valid": self.window_size, "same": self.window_size // 2 + 1, "zeros": 1}[
             self.padding
         ]

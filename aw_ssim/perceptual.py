@@ -80,6 +80,8 @@ class CombinedPerceptualLoss(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of images N x C x H x W in the range of values, C = 1 or 3 for LPIPS.
 
+        LPIPS takes no volumes; another `perceptual` may, N x C x D x H x W.
+
         A mask, as the structural loss takes it, weights LPIPS's maps too, at each layer's size;
         where it is 0, both images are grey to the network. The first target's values are read
         once, since a wrong range would go unnoticed.
@@ -111,7 +113,7 @@ class CombinedPerceptualLoss(nn.Module):
             distances = self.perceptual(x, y, seen)
         else:
             distances = self.perceptual(x, y).reshape(len(x), -1).mean(1)
-        counts = seen.mean((1, 2, 3))
+        counts = seen.mean(tuple(range(1, seen.ndim)))
         loss: Tensor = (distances * counts).sum() / counts.sum()
         return loss
 

@@ -16,7 +16,16 @@ from collections.abc import Sequence
 from benchmarks import ROOT
 
 # What `all` runs.
-FILES = ("speed", "overhead", "memory", "accuracy", "scaling", "training_step", "ablation")
+FILES = (
+    "speed",
+    "overhead",
+    "memory",
+    "features",
+    "accuracy",
+    "scaling",
+    "training_step",
+    "ablation",
+)
 NAMES = (*FILES, "pictures", "detection", "tune_triton")
 WITH_OPTIONS = (["speed"], ["pictures"], ["detection"])
 

@@ -1,7 +1,8 @@
 """The ways to compute a loss.
 
 - ``torch``: plain differentiable torch, the definition. Every dtype, device and transform.
-- ``analytic``: closed form in cache-sized chunks, gradient in the same pass. First derivatives.
+- ``analytic``: closed form in cache-sized chunks, gradient in the same pass; also of volumes. First
+  derivatives.
 - ``numba``: the closed form as one fused kernel for CPUs, float32 and half images. First
   derivatives. With the extra ``cpu``.
 - ``triton``: the closed form as one fused kernel for GPUs, float32 and half images. First

@@ -13,24 +13,32 @@ class Inputs(NamedTuple):
     """The tensors of a comparison."""
 
     x: Tensor
-    """N x C x H x W, in its own dtype and strides."""
+    """N x C x H x W or, of volumes, N x C x D x H x W, in its own dtype and strides."""
     y: Tensor
     """Of the shape and device of x."""
     taps: Tensor
     """Of the window, (window_size,), in the dtype to compute in."""
     mask: Tensor | None
-    """N x 1 x H x W or N x C x H x W in that dtype, not negative."""
+    """Of the shape of x, or with one channel, in that dtype, not negative."""
 
 
 class Outputs(NamedTuple):
     """The tensors to fill, all of the dtype to compute in; what is not wanted is not there."""
 
     sums: Tensor | None
-    """N x C: the weighted shortfalls of a plane's windows, each by the mask at its centre."""
+    """N x C: the weighted shortfalls of a channel's windows, each by the mask at its centre."""
     maps: Tensor | None
-    """K x N x C x H' x W': the shortfalls, 1 - l, 1 - c and 1 - s, or 1 - l c s alone."""
+    """K x N x C x H' x W', of volumes K x N x C x D' x H' x W': the shortfalls, 1 - l, 1 - c and
+    1 - s, or 1 - l c s alone."""
     gradients: tuple[Tensor, ...]
-    """N x C x H x W: to x, or to x and y; of `sums`, or of `maps` under an upstream gradient."""
+    """As x: to x, or to x and y; of `sums`, or of `maps` under an upstream gradient."""
+
+
+def inside(image: Tensor, margin: int) -> Tensor:
+    """What lies this far from all edges, N x C x ...; of a mask, the windows' centres."""
+    for dim in range(2, image.ndim):
+        image = image.narrow(dim, margin, image.shape[dim] - 2 * margin)
+    return image
 
 
 class Backend(Protocol):

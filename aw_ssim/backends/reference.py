@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import formulas
 from ..options import Options
-from .interface import Inputs
+from .interface import Inputs, inside
 
 Moments = tuple[Tensor, ...]
 
@@ -28,17 +28,18 @@ def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
     if options.same:
         x, y = reflect(x, taps), reflect(y, taps)
         mask = None if mask is None else reflect(mask, taps)
+    half, spatial = taps.shape[0] // 2, tuple(range(2, x.ndim))
     form = formulas.PRODUCT if options.product else formulas.ADDITIVE
     shortfalls, _ = form.shortfalls(window_moments(x, y, taps, mask), options.c1, options.c2)
     if maps:
         return torch.stack(shortfalls)
     loss = sum(w * term for w, term in zip(options.term_weights, shortfalls, strict=True))
     assert isinstance(loss, Tensor)
-    return (loss if mask is None else loss * at_centres(mask, taps)).sum((-2, -1))
+    return (loss if mask is None else loss * inside(mask, half)).sum(spatial)
 
 
 def window_moments(x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None) -> Moments:
-    """Moments of all windows that lie inside the images: N x C x (H - K + 1) x (W - K + 1).
+    """Moments of all windows that lie inside the images, each side shorter by `window_size - 1`.
 
     With a mask, a window's weights are ``taps * mask`` divided by their sum; a window without
     any weight gives zeros. All tensors have one floating dtype.
@@ -46,21 +47,17 @@ def window_moments(x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None) -> M
     if mask is not None:
         # Selecting, not multiplying: a NaN outside the mask must not count.
         x, y = torch.where(mask > 0, x, 0), torch.where(mask > 0, y, 0)
-    rows, row_weight = _merge_windows(x, y, None, mask, taps, dim=-1)
-    found, _ = _merge_windows(rows[0], rows[1], rows, row_weight, taps, dim=-2)
+    found, weight = _merge_windows(x, y, None, mask, taps, dim=-1)
+    # Rows, then columns, then slices.
+    for dim in range(-2, 1 - x.ndim, -1):
+        found, weight = _merge_windows(found[0], found[1], found, weight, taps, dim)
     whole: Moments = formulas.whole_window(found)
     return whole
 
 
 def reflect(image: Tensor, taps: Tensor) -> Tensor:
     """Mirrors pixels beyond each edge, so that every pixel is a window's centre."""
-    return F.pad(image, [taps.shape[0] // 2] * 4, mode="reflect")
-
-
-def at_centres(mask: Tensor, taps: Tensor) -> Tensor:
-    """The pixels of a mask that are windows' centres."""
-    half, (height, width) = taps.shape[0] // 2, mask.shape[-2:]
-    return mask[..., half : height - half, half : width - half]
+    return F.pad(image, [taps.shape[0] // 2] * 2 * (image.ndim - 2), mode="reflect")
 
 
 def _merge_windows(

@@ -27,12 +27,17 @@ MODULES = {
     "fused-ssim": "fused_ssim",
 }
 GPU_ONLY = ("fussim", "fused-ssim")
+WITH_MAPS = ("kornia", "torchmetrics", "monai")
+WITH_VOLUMES = (BASELINE, "kornia", "torchmetrics", "monai")
 
 
 def peers(
-    device: str = "cpu", window: int = WINDOW, packages: Sequence[str] = tuple(MODULES)
+    device: str = "cpu",
+    window: int = WINDOW,
+    packages: Sequence[str] = tuple(MODULES),
+    build: Callable[[str, Any, int], Loss] | None = None,
 ) -> tuple[dict[str, Loss], dict[str, str]]:
-    """The losses that can run here, and why the others cannot."""
+    """The losses that can run here, and why the others cannot; `build` makes one of its module."""
     losses: dict[str, Loss] = {}
     absent: dict[str, str] = {}
     for package in packages:
@@ -43,10 +48,20 @@ def peers(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 library = importlib.import_module(MODULES[package])
-            losses[package] = _loss(package, library, window)
+            losses[package] = (build or _loss)(package, library, window)
         except ImportError as error:
             absent[package] = str(error).splitlines()[0]
     return losses, absent
+
+
+def map_peers() -> tuple[dict[str, Loss], dict[str, str]]:
+    """Of those that give a map: the mean of 1 - the map."""
+    return peers(packages=WITH_MAPS, build=_map_loss)
+
+
+def volume_peers() -> tuple[dict[str, Loss], dict[str, str]]:
+    """The losses of volumes N x C x D x H x W."""
+    return peers(packages=WITH_VOLUMES, build=_volume_loss)
 
 
 def peer_versions(losses: dict[str, Loss]) -> dict[str, str]:
@@ -64,12 +79,7 @@ def _loss(package: str, library: Any, window: int) -> Loss:
             options = {"kernel_size": window, "kernel_sigma": SIGMA, "downsample": False}
             return lambda x, y: 1 - library.ssim(x, y, data_range=1.0, **options)
         case "torchmetrics":
-            similarity = library.structural_similarity_index_measure
-            # Its window's size follows from sigma and from nothing else: 11 taps.
-            options = {"sigma": SIGMA, "data_range": 1.0, "return_full_image": True}
-            # It reflects the borders and has a window for every pixel; the inner ones are "valid".
-            inner = (..., *2 * [slice(window // 2, -(window // 2))])
-            return lambda x, y: 1 - similarity(x, y, **options)[1][inner].mean()
+            return _torchmetrics(library, window, sides=2)
         case "monai":
             loss: Loss = library.SSIMLoss(2, 1.0, win_size=window, kernel_sigma=SIGMA)
             return loss
@@ -78,3 +88,38 @@ def _loss(package: str, library: Any, window: int) -> Loss:
             return lambda x, y: 1 - library.ssim(x, y, **options)
         case _:
             return lambda x, y: 1 - library.fused_ssim(x, y, padding="valid")
+
+
+def _map_loss(package: str, library: Any, window: int) -> Loss:
+    match package:
+        case "kornia":
+            similarity = importlib.import_module("kornia.metrics").ssim
+            return lambda x, y: (1 - similarity(x, y, window, padding="valid")).mean()
+        case "monai":
+            similarity = importlib.import_module("monai.metrics").compute_ssim_and_cs
+            options = {"kernel_size": [window] * 2, "kernel_sigma": [SIGMA] * 2, "data_range": 1.0}
+            return lambda x, y: (1 - similarity(x, y, spatial_dims=2, **options)[0]).mean()
+        case _:
+            return _torchmetrics(library, window, sides=2)
+
+
+def _volume_loss(package: str, library: Any, window: int) -> Loss:
+    match package:
+        case "kornia":
+            return lambda x, y: 2 * library.ssim3d_loss(x, y, window, padding="valid")
+        case "monai":
+            loss: Loss = library.SSIMLoss(3, 1.0, win_size=window, kernel_sigma=SIGMA)
+            return loss
+        case "torchmetrics":
+            return _torchmetrics(library, window, sides=3)
+        case _:
+            return _loss(package, library, window)
+
+
+def _torchmetrics(library: Any, window: int, sides: int) -> Loss:
+    similarity = library.structural_similarity_index_measure
+    # Its window's size follows from sigma and from nothing else: 11 taps.
+    options = {"sigma": SIGMA, "data_range": 1.0, "return_full_image": True}
+    # It reflects the borders and has a window for every pixel; the inner ones are "valid".
+    inner = (..., *sides * [slice(window // 2, -(window // 2))])
+    return lambda x, y: 1 - similarity(x, y, **options)[1][inner].mean()

@@ -33,6 +33,7 @@ def page(results: dict[str, Json]) -> str:
             _overhead(results["overhead"]),
             _scaling(results["scaling"]),
             _memory(results["memory"]),
+            _features(results["features"]),
             _accuracy(results["accuracy"]),
             _training_step(results["training_step"]),
             _ablation(results["ablation"]),
@@ -138,6 +139,33 @@ def _memory(results: Json) -> str:
         "element of one image: the peak during the two, above what was held before, and what the "
         "graph keeps between them, not counting the images.\n\n"
         + _by_case(results, "bytes per element: peak / kept", cell)
+    )
+
+
+def _features(results: Json) -> str:
+    """A line for each contestant, a column for each feature."""
+    settings, machine, cases = results["settings"], results["machine"], results["cases"]
+    names = dict.fromkeys(name for case in cases.values() for name in case["milliseconds"])
+
+    def cell(case: Json, contestant: str) -> str:
+        if contestant not in case["milliseconds"]:
+            return "-"
+        time, held = (case[key][contestant] for key in ("milliseconds", "bytes_per_element"))
+        low, median, high = (digits(time[key]) for key in ("low", "median", "high"))
+        return f"{median} ({low} to {high}); {held['peak']:.0f} / {held['kept']:.1f}"
+
+    columns = (f"{name}, {shape_name(case['shape'])}" for name, case in cases.items())
+    backends = "; ".join(f"{name}: `{case['auto']}`" for name, case in cases.items())
+    return (
+        "## Float64, maps, masks and volumes\n\n`python -m benchmarks features`. Forward + "
+        f"backward in milliseconds, median (quartiles) of {settings['rounds']} interleaved rounds "
+        f"on {machine['processor']}, threads: {machine['threads']}; then bytes per element of one "
+        "image of that dtype, at the peak / kept. Window, padding and gradient as above; `-`: has "
+        f"none. What `auto` takes: {backends}.\n\n"
+        + table(
+            ["milliseconds; bytes per element", *columns],
+            ([label(name), *(cell(case, name) for case in cases.values())] for name in names),
+        )
     )
 
 

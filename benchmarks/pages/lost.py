@@ -47,6 +47,13 @@ def comparisons(results: Json) -> Iterator[tuple[str, str, dict[str, float]]]:
             yield "time", f"{shape_name(case['shape'])}, {name}", _medians(times)
     for name, times in results["overhead"]["microseconds"].items():
         yield "time of a tiny image", name, _medians(times)
+    for name, case in results["features"]["cases"].items():
+        yield "time, features", name, _medians(case["milliseconds"])
+        yield (
+            "peak memory, features",
+            name,
+            {contestant: row["peak"] for contestant, row in case["bytes_per_element"].items()},
+        )
     for sweep, points in results["scaling"]["sweeps"].items():
         for value, case in points.items():
             yield "time, scaling", f"{sweep} {value}", _medians(case["milliseconds"])

@@ -30,10 +30,30 @@ ADVICE: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
         "x.permute(0, 3, 1, 2)",
         lambda x: x.permute(0, 3, 1, 2),
     ),
-    "volume": (
-        X[:, :, None].expand(1, 3, 4, 16, 17),
+    "volume D x H x W": (
+        GREY.expand(12, 16, 17),
+        "for a volume D x H x W x[None, None]",
+        lambda x: x[None, None],
+    ),
+    "volume of few slices": (
+        X[:, :, None].expand(1, 3, 7, 16, 17),
         "x.transpose(1, 2).flatten(0, 1)",
         lambda x: x.transpose(1, 2).flatten(0, 1),
+    ),
+    "N x D x H x W x C": (
+        X.permute(0, 2, 3, 1)[:, None].expand(1, 12, 16, 17, 3),
+        "x.permute(0, 4, 1, 2, 3)",
+        lambda x: x.permute(0, 4, 1, 2, 3),
+    ),
+    "video N x T x C x H x W": (
+        X[:, None].expand(1, 5, 3, 16, 17),
+        "use x.flatten(0, 1)",
+        lambda x: x.flatten(0, 1),
+    ),
+    "volumes over time": (
+        X[:, None, :, None].expand(1, 5, 3, 12, 16, 17),
+        "N x T x C x D x H x W use x.flatten(0, 1)",
+        lambda x: x.flatten(0, 1),
     ),
     "array": (X.numpy(), "torch.as_tensor(x)", torch.as_tensor),
     "colour picture": (

@@ -16,7 +16,16 @@ pytest.importorskip("skimage", reason="scikit-image comes with the examples extr
 pytest.importorskip("sklearn", reason="scikit-learn comes with the examples extra")
 
 from benchmarks.__main__ import FILES, NAMES, first_line, parse
-from benchmarks.measure import ablation, accuracy, harness, overhead, peers, scaling, speed
+from benchmarks.measure import (
+    ablation,
+    accuracy,
+    features,
+    harness,
+    overhead,
+    peers,
+    scaling,
+    speed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,47 @@ def test_other_libraries_have_the_common_definition(package: str) -> None:
     # Some round their window or everything to float32.
     assert row["value"] < 1e-5
     assert row["gradient"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("build", "packages", "shape"),
+    [
+        (peers._map_loss, peers.WITH_MAPS, (1, 2, 15, 16)),
+        (peers._volume_loss, peers.WITH_VOLUMES, (1, 2, 11, 13, 12)),
+    ],
+)
+def test_maps_and_volumes_of_others_have_the_common_definition(
+    build: Any, packages: tuple[str, ...], shape: tuple[int, ...]
+) -> None:
+    theirs, _ = peers.peers(packages=packages, build=build)
+    x, y = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).double()
+    truth = accuracy.truths(x, y)["SSIM"]
+    for name, loss in theirs.items():
+        row = accuracy.loss_error(loss, x, y, truth)
+        assert row["value"] < 1e-5, name
+        assert row["gradient"] < 1e-3, name
+
+
+def test_features_measure_those_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "PICTURES", (2, 1, 16, 17))
+    monkeypatch.setattr(features, "VOLUME", (1, 1, 12, 11, 13))
+    monkeypatch.setattr(features, "peers", lambda: ({"other": lambda x, y: (x - y).mean()}, {}))
+    for name in ("map_peers", "volume_peers"):
+        monkeypatch.setattr(features, name, lambda: ({}, {}))
+    every = features.features()
+    assert list(every) == ["float64", "a map", "a mask", "a volume"]
+    assert [feature.dtype for feature in every.values()] == [torch.float64] + 3 * [torch.float32]
+    ours = ["aw_ssim SSIMLoss", "aw_ssim AWSSIMLoss"]
+    assert list(every["float64"].losses) == ["other", *ours]
+    for feature in every.values():
+        rows = features.times(feature, rounds=2)
+        assert list(rows)[-2:] == ours
+        assert all(0 < row["low"] <= row["median"] for row in rows.values())
+    # The mask and the map are of the same images as the plain loss, and another number.
+    x, y = features.images(every["a map"])
+    plain = features.ours()["aw_ssim SSIMLoss"](x, y)
+    torch.testing.assert_close(every["a map"].losses["aw_ssim SSIMLoss"](x, y), plain)
+    assert abs(every["a mask"].losses["aw_ssim SSIMLoss"](x, y) - plain) > 1e-5
 
 
 def test_our_losses_have_their_truths() -> None:

@@ -24,6 +24,7 @@ AGREEMENT = {
     "torchmetrics": 1e-12,
     "MONAI": 3e-5,
     "MONAI, uniform": 3e-5,
+    "MONAI, volumes": 1e-3,
     "fused-ssim": 1e-6,
     "3D Gaussian splatting": 1e-6,
     "monodepth2": 1e-6,
@@ -136,6 +137,12 @@ def test_torchmetrics_measures_the_range_of_the_batch() -> None:
 def test_monai() -> None:
     losses = pytest.importorskip("monai.losses")
     assert_agree("MONAI", losses.SSIMLoss(spatial_dims=2), SSIMLoss())
+
+
+def test_monai_volumes() -> None:
+    losses = pytest.importorskip("monai.losses")
+    volumes = tuple(image[:, :1].reshape(2, 1, 12, 32, 20) for image in pair())
+    assert_agree("MONAI, volumes", losses.SSIMLoss(spatial_dims=3), SSIMLoss(), volumes)
 
 
 def fused_ssim_formula(x: Tensor, y: Tensor, padding: str = "same") -> Tensor:

@@ -6,6 +6,7 @@ definition, no separable filters, no closed-form gradient.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ EPS = 1e-12
 
 
 class Maps(NamedTuple):
-    """Unmasked component maps, N x C x H' x W', and the mask at the windows' centres."""
+    """Unmasked component maps, N x C x H' x W' or N x C x D' x H' x W', and the mask at the
+    windows' centres."""
 
     luminance: Any
     contrast: Any
@@ -45,9 +47,8 @@ def taps_of(window: str, size: int, sigma: float) -> Array:
     return np.full(size, 1 / size) if window == "uniform" else gaussian(size, sigma)
 
 
-def sample_factor(covariance: str, window_size: int) -> float:
-    """n / (n - 1) for the covariance of a sample."""
-    n = window_size**2
+def sample_factor(covariance: str, n: int) -> float:
+    """n / (n - 1) for the covariance of a sample of n."""
     return n / (n - 1) if covariance == "sample" else 1.0
 
 
@@ -68,7 +69,8 @@ def loops(
     """Component maps in numpy, one window at a time."""
     weight = np.ones(x.shape) if mask is None else np.broadcast_to(_numpy(mask), x.shape)
     images = [np.where(weight > 0, _numpy(image) / data_range, 0) for image in (x, y)] + [weight]
-    margin = [(0, 0), (0, 0)] + 2 * [(window_size // 2, window_size // 2)]
+    sides = x.ndim - 2
+    margin = [(0, 0), (0, 0)] + sides * [(window_size // 2, window_size // 2)]
     if padding == "same":
         images = [np.pad(image, margin, mode="reflect") for image in images]
     if padding == "zeros":
@@ -77,17 +79,17 @@ def loops(
             np.pad(image, margin, constant_values=value)
             for image, value in zip(images, values, strict=True)
         ]
-    n, c, height, width = images[0].shape
-    shape = (n, c, height - window_size + 1, width - window_size + 1)
+    n, c, *padded = images[0].shape
+    shape = (n, c, *(side - window_size + 1 for side in padded))
     line = taps_of(window, window_size, sigma)
-    footprint = np.outer(line, line)
-    factor = sample_factor(covariance, window_size)
+    footprint = functools.reduce(np.multiply.outer, [line] * sides)
+    factor = sample_factor(covariance, footprint.size)
     c1, c2 = k1**2, k2**2
     maps = np.zeros((4, *shape))
-    for i, j, row, column in np.ndindex(*shape):
-        window = np.s_[i, j, row : row + window_size, column : column + window_size]
+    for i, j, *corner in np.ndindex(*shape):
+        window = (i, j, *(slice(at, at + window_size) for at in corner))
         px, py, m = (image[window] for image in images)
-        centre = m[window_size // 2, window_size // 2]
+        centre = m[(window_size // 2,) * sides]
         if centre == 0:
             continue
         w = footprint * m / (footprint * m).sum()
@@ -96,7 +98,7 @@ def loops(
         cov = (w * (px - mx) * (py - my)).sum()
         p = math.sqrt(vx + EPS) * math.sqrt(vy + EPS) - EPS
         vx, vy, cov, p = (factor * moment for moment in (vx, vy, cov, p))
-        maps[:, i, j, row, column] = (
+        maps[(slice(None), i, j, *corner)] = (
             (2 * mx * my + c1) / (mx**2 + my**2 + c1),
             (2 * p + c2) / (vx + vy + c2),
             (cov + c2 / 2) / (p + c2 / 2),
@@ -122,30 +124,30 @@ def windows(
     """The same maps as differentiable float64 tensors, all windows unfolded at once."""
     m = torch.ones_like(x, dtype=torch.float64) if mask is None else mask.double().expand(x.shape)
     images = [torch.where(m > 0, image.double() / data_range, 0.0) for image in (x, y)]
-    (px, height, width), (py, _, _), (pm, _, _) = (
+    px, py, pm = (
         _unfold(image, window_size, padding, beyond)
         for image, beyond in zip((*images, m), (0.0, 0.0, 1.0), strict=True)
     )
-    taps = torch.from_numpy(taps_of(window, window_size, sigma))
-    factor = sample_factor(covariance, window_size)
-    w = torch.outer(taps, taps).reshape(-1, 1) * pm
-    centre = pm[..., window_size**2 // 2, :]
+    line = torch.from_numpy(taps_of(window, window_size, sigma))
+    footprint = functools.reduce(lambda grid, _: grid[..., None] * line, range(3, x.ndim), line)
+    factor = sample_factor(covariance, footprint.numel())
+    w = footprint.flatten() * pm
+    centre = pm[..., footprint.numel() // 2]
     # a window with an empty centre is multiplied by 0 in the end; here it only must not divide by 0
-    w = w / torch.where(centre > 0, w.sum(-2), 1.0).unsqueeze(-2)
-    mx, my = (w * px).sum(-2, keepdim=True), (w * py).sum(-2, keepdim=True)
-    vx, vy = (w * (px - mx) ** 2).sum(-2), (w * (py - my) ** 2).sum(-2)
-    cov = (w * (px - mx) * (py - my)).sum(-2)
-    mx, my = mx.squeeze(-2), my.squeeze(-2)
+    w = w / torch.where(centre > 0, w.sum(-1), 1.0).unsqueeze(-1)
+    mx, my = (w * px).sum(-1, keepdim=True), (w * py).sum(-1, keepdim=True)
+    vx, vy = (w * (px - mx) ** 2).sum(-1), (w * (py - my) ** 2).sum(-1)
+    cov = (w * (px - mx) * (py - my)).sum(-1)
+    mx, my = mx.squeeze(-1), my.squeeze(-1)
     p = (vx + EPS).sqrt() * (vy + EPS).sqrt() - EPS
     vx, vy, cov, p = (factor * moment for moment in (vx, vy, cov, p))
     c1, c2 = k1**2, k2**2
-    maps = (
+    return Maps(
         (2 * mx * my + c1) / (mx**2 + my**2 + c1),
         (2 * p + c2) / (vx + vy + c2),
         (cov + c2 / 2) / (p + c2 / 2),
         centre,
     )
-    return Maps(*(entry.unflatten(-1, (height, width)) for entry in maps))
 
 
 def gradients(
@@ -167,15 +169,14 @@ def _numpy(image: Tensor) -> Array:
     return image.detach().double().numpy()
 
 
-def _unfold(
-    image: Tensor, window_size: int, padding: str, beyond: float
-) -> tuple[Tensor, int, int]:
-    """N x C x taps x windows, and the map's height and width."""
+def _unfold(image: Tensor, window_size: int, padding: str, beyond: float) -> Tensor:
+    """Each window's taps: the map's shape, and all taps in one more dimension."""
+    sides = image.ndim - 2
+    around = [window_size // 2] * 2 * sides
     if padding == "zeros":
-        image = F.pad(image, [window_size // 2] * 4, value=beyond)
+        image = F.pad(image, around, value=beyond)
     if padding == "same":
-        image = F.pad(image, [window_size // 2] * 4, mode="reflect")
-    n, c, height, width = image.shape
-    patches = F.unfold(image.reshape(n * c, 1, height, width), window_size)
-    height, width = height - window_size + 1, width - window_size + 1
-    return patches.unflatten(0, (n, c)), height, width
+        image = F.pad(image, around, mode="reflect")
+    for dim in range(2, 2 + sides):
+        image = image.unfold(dim, window_size, 1)
+    return image.flatten(-sides)

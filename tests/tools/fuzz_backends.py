@@ -141,7 +141,8 @@ def sizes(call: Call) -> tuple[float, float]:
     """The largest value that a result can have, and the largest weight of a window in it."""
     margin = 0 if call.options["padding"] == "same" else call.options["window_size"] // 2
     mask = torch.ones_like(call.x) if call.mask is None else call.mask.expand_as(call.x)
-    centres = mask[..., margin : mask.shape[2] - margin, margin : mask.shape[3] - margin].double()
+    inner = [slice(margin, side - margin) for side in mask.shape[2:]]
+    centres = mask[(..., *inner)].double()
     total, largest = float(centres.sum()), float(centres.max())
     reduction = call.options.get("reduction", "none")
     return {"mean": (1.0, largest / total), "sum": (total, largest), "none": (largest, largest)}[

@@ -31,6 +31,9 @@ def random_call(draw: random.Random) -> Call:
     generator = torch.Generator().manual_seed(draw.getrandbits(62))
     valid = draw.random() < 0.85
     shape = (draw.randint(1, 3), draw.choice((1, 2, 3, 4)), draw.choice(SIDES), draw.choice(SIDES))
+    if draw.random() < 0.15:
+        # A volume.
+        shape = (*shape[:2], *(draw.choice(SIDES[:-3]) for _ in range(3)))
     data_range = draw.choice((1.0, 1.0, 1, 255.0, 255, 2.0, 65535.0, 1e-6, 1e6, 1e-20, 1e20))
     if draw.random() < 0.02:
         data_range = draw.choice((1e-44, 1e-50, 1e-300, 5e-324, 1e38, 1e50, 1e300))
@@ -89,7 +92,7 @@ def image(kind: str, shape: tuple[int, ...], generator: torch.Generator) -> Tens
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
     level = uniform.flatten()[0].item()
     dot = torch.zeros_like(uniform)
-    dot[0, 0, shape[2] // 2, shape[3] // 2] = 1
+    dot[(0, 0, *(side // 2 for side in shape[2:]))] = 1
     return {
         "noise": uniform,
         "flat": torch.full_like(uniform, level),
@@ -114,11 +117,12 @@ LAYOUTS = ("contiguous", "contiguous", "channels_last", "transposed", "strided",
 def laid_out(picture: Tensor, layout: str) -> Tensor:
     """The same numbers in other strides; `expanded` repeats the first image instead."""
     if layout == "channels_last":
-        return picture.contiguous(memory_format=torch.channels_last)
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        return picture.contiguous(memory_format=formats[picture.dim()])
     if layout == "transposed":
         return picture.transpose(2, 3).contiguous().transpose(2, 3)
     if layout == "strided":
-        return picture.repeat_interleave(2, dim=3)[..., ::2]
+        return picture.repeat_interleave(2, dim=-1)[..., ::2]
     if layout == "offset":
         return torch.nn.functional.pad(picture, (3, 1, 2, 0))[..., 2:, 3:-1]
     if layout == "expanded":
@@ -175,11 +179,11 @@ def spoilt(call: Call, draw: random.Random) -> Call:
                            torch.cat([call.y, call.y])))
         )  # fmt: skip
     if way == "mask":
-        n, c, h, w = call.x.shape
+        n, c, h, *others = call.x.shape
+        one = torch.ones(n, 1, h, *others)
         wrong: tuple[Any, ...] = (
-            torch.zeros(n, 1, h, w), -torch.ones(n, 1, h, w), torch.ones(n, c + 1, h, w),
-            torch.ones(h, w), torch.ones(n, 1, h, w, dtype=torch.uint8),
-            torch.full((n, 1, h, w), float("nan")), [[1]], torch.ones(n, 1, h + 1, w),
+            0 * one, -one, torch.ones(n, c + 1, h, *others), torch.ones(h, *others),
+            one.to(torch.uint8), float("nan") * one, [[1]], torch.ones(n, 1, h + 1, *others),
         )  # fmt: skip
         return call._replace(mask=draw.choice(wrong))
     return call._replace(y=draw.choice((None, 1.0, call.y.tolist())))

@@ -132,7 +132,7 @@ def _window_moments(columns, mask, taps, i):
     for j in range(size):
         share = taps[j] * load(mask.weights, i + j)
         entry = passes.load_fields(columns, i + j)
-        sums = formulas.add_entry(sums, share, entry, pivot_x, pivot_y)
+        sums = formulas.add(sums, share, formulas.about(entry, pivot_x, pivot_y))
     moments = formulas.moments_of(pivot_x, pivot_y, scaled(sums, inverse))
     return formulas.whole_window(moments), inverse
 
