@@ -178,6 +178,21 @@ def no_schedule(sigma: Any) -> None:
         )
 
 
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}.")
+    return value
+
+
+def loss_of_this_package(loss: Any, kind: type) -> None:
+    """A loss whose options, window and reduction the L1 term can follow."""
+    if not isinstance(loss, kind):
+        raise TypeError(
+            f"structural: expected SSIMLoss, AWSSIMLoss, MSSSIMLoss or MSAWSSIMLoss, got "
+            f"{describe(loss)}. Add torch.nn.functional.l1_loss to another loss yourself."
+        )
+
+
 def structural_loss(loss: Any, expected_range: float) -> None:
     """A module that gives a mean, on the same range of values as the perceptual term."""
     if not isinstance(loss, torch.nn.Module):

@@ -103,6 +103,21 @@ def window_sigma(sigma: float | Tensor | SigmaSchedule, window_size: int) -> flo
     return sigma.sigma.clamp(max=max(0.5, (window_size - 1) / 2))
 
 
+def window_width(sigma: float | Tensor | SigmaSchedule, options: Options) -> float | Tensor:
+    """The sigma that makes the window: a uniform one is the Gaussian of infinite sigma."""
+    if options.window == "uniform":
+        checks.no_schedule(sigma)
+        return math.inf
+    return window_sigma(sigma, options.window_size)
+
+
+def at_centres(image: Tensor, margin: int) -> Tensor:
+    """The pixels that are windows' centres."""
+    for axis in range(2, image.ndim):
+        image = image.narrow(axis, margin, image.shape[axis] - 2 * margin)
+    return image
+
+
 def _prepared(
     x: Tensor,
     y: Tensor,
@@ -123,14 +138,10 @@ def _prepared(
     seen = centre = None
     if mask is not None:
         image_checks.mask(mask, x)
-        seen, m = mask.to(dtype), options.margin
-        centre = seen[..., m : x.shape[2] - m, m : x.shape[3] - m]
+        seen = mask.to(dtype)
+        centre = at_centres(seen, options.margin)
         image_checks.mask_values(seen, centre, options.reduction)
-    if options.window == "uniform":
-        checks.no_schedule(sigma)
-        width: float | Tensor = math.inf
-    else:
-        width = window_sigma(sigma, options.window_size)
+    width = window_width(sigma, options)
     taps = gaussian_window(options.window_size, width, dtype=dtype, device=x.device)
     if isinstance(options.data_range, Tensor):
         image_checks.range_for_each(options.data_range, x)

@@ -16,10 +16,14 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
     ROOT / "aw_ssim": {
         "__main__": {"__init__", "availability"},
         "__init__": {
-            *("availability", "categories", "functional", "loss", "multiscale", "perceptual"),
-            "sigma_schedule",
+            *("availability", "categories", "functional", "l1", "loss", "multiscale"),
+            *("perceptual", "sigma_schedule"),
         },
         "perceptual": {"checks", "image_checks", "loss", "trunk_weights"},
+        "l1": {
+            *("availability", "checks", "comparison", "gaussian_window", "image_checks", "loss"),
+            "options",
+        },
         "multiscale": {
             *("checks", "comparison", "image_checks", "loss", "options", "sigma_schedule"),
         },
