@@ -46,7 +46,15 @@ def test_import_brings_in_torch_and_nothing_else() -> None:
 def test_optional_packages_stay_out() -> None:
     code = "import json, sys, aw_ssim; print(json.dumps(sorted(sys.modules)))"
     loaded = {name.partition(".")[0] for name in json.loads(fresh(code))}
-    assert not loaded & {"lpips", "torchvision", "skimage", "scipy", "matplotlib", "PIL"}
+    assert not loaded & {
+        "lpips",
+        "torchvision",
+        "skimage",
+        "scipy",
+        "matplotlib",
+        "PIL",
+        "torchmetrics",
+    }
 
 
 def test_using_the_losses_brings_in_no_optional_package() -> None:

@@ -19,6 +19,7 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
             *("availability", "categories", "functional", "l1", "loss", "multiscale"),
             *("perceptual", "sigma_schedule"),
         },
+        "metrics": {"checks", "loss", "sigma_schedule"},
         "perceptual": {"checks", "image_checks", "loss", "trunk_weights"},
         "l1": {
             *("availability", "checks", "comparison", "gaussian_window", "image_checks", "loss"),
