@@ -173,6 +173,10 @@ def test_a_checkpoint_made_without_a_schedule_loads_strictly(
     assert torch.equal(new["net"].weight, old["net"].weight)
     new["loss"].sigma.step()
     assert float(new["loss"].sigma.sigma) == 0.75
+    with torch.device("meta"):
+        skeleton = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25)))
+    skeleton.load_state_dict(state, assign=True)
+    assert float(skeleton["loss"].sigma.sigma) == 0.5
 
 
 def test_a_checkpoint_made_with_a_schedule_resumes_it() -> None:
@@ -190,7 +194,7 @@ def test_a_checkpoint_made_with_a_schedule_resumes_it() -> None:
 
 def test_a_loss_without_a_schedule_names_the_step_that_it_cannot_take() -> None:
     state = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25))).state_dict()
-    with pytest.raises(RuntimeError, match="loss.sigma.steps"):
+    with pytest.raises(RuntimeError, match=r"(?s)Unexpected key.*loss\.sigma\.steps"):
         model_with(AWSSIMLoss()).load_state_dict(state)
 
 
