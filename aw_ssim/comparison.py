@@ -14,6 +14,7 @@ from .availability import choose_backend
 from .backends import BACKENDS
 from .backends.interface import Inputs
 from .gaussian_window import gaussian_window
+from .memory_format import gradient_as, laid_as
 from .options import Options
 from .sigma_schedule import SigmaSchedule
 
@@ -45,6 +46,7 @@ def compare(
         maps = backend(inputs, options, maps=True).unbind(0)
         loss = sum(w * term for w, term in zip(options.term_weights, maps, strict=True))
         assert isinstance(loss, Tensor)
+        loss = laid_as(x, loss)
         return Compared(loss, 1.0) if centre is None else Compared(loss * centre, centre)
     sums, counts = backend(inputs, options, maps=False), _counts(inputs.x, centre, options.margin)
     if options.reduction == "image":
@@ -91,6 +93,7 @@ def components(
     """The maps l, c and s, each N x C x H' x W'."""
     inputs, centre, options = _prepared(x, y, mask, sigma, options, ("x", "y"))
     terms = [1 - term for term in BACKENDS[options.backend](inputs, options, maps=True).unbind(0)]
+    terms = [laid_as(x, term) for term in terms]
     return terms if centre is None else [term * centre for term in terms]
 
 
@@ -134,6 +137,7 @@ def _prepared(
     options = options.checked()
     image_checks.images(x, y, names)
     image_checks.image_size(x, names[0], options.smallest_image, options.padding)
+    x, y = gradient_as(x), gradient_as(y)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     seen = centre = None
     if mask is not None:

@@ -20,6 +20,7 @@ from .comparison import SMALLEST_RANGE, at_centres, window_width
 from .gaussian_window import gaussian_window
 from .image_checks import inside_torch_func
 from .loss import SSIMLoss, StructuralLoss
+from .memory_format import gradient_as
 from .options import Options
 
 
@@ -88,7 +89,7 @@ class CombinedL1Loss(nn.Module):
 
     def _l1(self, x: Tensor, y: Tensor, mask: Tensor | None, options: Options) -> Tensor:
         dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-        x, y = x.to(dtype), y.to(dtype)
+        x, y = gradient_as(x).to(dtype), gradient_as(y).to(dtype)
         mask = None if mask is None else mask.to(dtype)
         ranges = torch.as_tensor(options.data_range, dtype=dtype, device=x.device)
         ranges = ranges.clamp(min=SMALLEST_RANGE).reshape(-1, *[1] * (x.ndim - 1))
