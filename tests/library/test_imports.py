@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import os
 import subprocess
 import sys
 
@@ -26,7 +27,7 @@ OPTIONAL = {"lpips", "torchvision", "torchmetrics", "skimage", "scipy", "matplot
 def fresh(code: str) -> str:
     """The output of `code` in an interpreter of its own, where warnings are errors."""
     command = [sys.executable, "-W", "error", "-c", code]
-    paths = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     result = subprocess.run(command, capture_output=True, text=True, env=paths, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
