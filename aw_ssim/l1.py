@@ -221,12 +221,10 @@ class _WeightedSums(Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, y, mask, weight = ctx.saved_tensors
-        upstream = upstream[(...,) + (None,) * (x.ndim - 2)]
         gradient = _difference(x, y, mask).sign_()
         if weight is not None:
             gradient.mul_(weight)
-        # In its own memory, unless it is to be differentiated again.
-        gradient = gradient * upstream if torch.is_grad_enabled() else gradient.mul_(upstream)
+        gradient.mul_(upstream[(...,) + (None,) * (x.ndim - 2)])
         need_x, need_y, *_ = ctx.needs_input_grad
         return gradient if need_x else None, -gradient if need_y else None, None, None
 

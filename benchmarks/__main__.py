@@ -17,7 +17,7 @@ from benchmarks import ROOT
 
 # What `all` runs.
 FILES = ("speed", "memory", "accuracy", "scaling", "training_step", "ablation")
-NAMES = (*FILES, "pictures", "detection", "tune_triton")
+NAMES = (*FILES, "l1", "pictures", "detection", "tune_triton")
 WITH_OPTIONS = (["speed"], ["pictures"], ["detection"])
 
 
