@@ -6,6 +6,7 @@ What is not named here is private.
 from .availability import choose_backend
 from .categories import category_weights
 from .functional import SSIMComponents, aw_ssim, ssim, ssim_components
+from .l1 import CombinedL1Loss
 from .loss import AWSSIMLoss, SSIMLoss
 from .multiscale import MSAWSSIMLoss, MSSSIMLoss
 from .perceptual import CombinedPerceptualLoss
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AWSSIMLoss",
+    "CombinedL1Loss",
     "CombinedPerceptualLoss",
     "MSAWSSIMLoss",
     "MSSSIMLoss",

@@ -105,6 +105,7 @@ def value_range(value: Any, span: Any) -> tuple[float, float]:
 
 
 def window_size(value: Any) -> int:
+    one_for_all_axes("window_size", value, "11")
     checked = positive_integer("window_size", value)
     if checked % 2 == 0:
         raise ValueError(
@@ -112,6 +113,14 @@ def window_size(value: Any) -> int:
             f"use {checked - 1} or {checked + 1}."
         )
     return checked
+
+
+def one_for_all_axes(name: str, value: Any, example: str) -> None:
+    if isinstance(value, (tuple, list)):
+        raise TypeError(
+            f"{name}: expected one number for all axes, got {value}. The window is as wide along "
+            f"each; use one value, such as {name}={example}."
+        )
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
@@ -156,6 +165,7 @@ def scale_weights(value: Any) -> tuple[float, ...]:
 
 def sigma(value: Any) -> float | Tensor:
     """A positive number, or a 0-dim floating tensor whose value is not read."""
+    one_for_all_axes("sigma", value, "1.5")
     if not isinstance(value, Tensor):
         return positive_number("sigma", value, " It is the window's standard deviation in pixels.")
     if value.ndim != 0:
@@ -175,6 +185,21 @@ def no_schedule(sigma: Any) -> None:
         raise ValueError(
             "window: 'uniform' has no sigma, and a tensor or schedule was passed as sigma. Leave "
             "sigma out, or use window='gaussian'."
+        )
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}.")
+    return value
+
+
+def loss_of_this_package(loss: Any, kind: type) -> None:
+    """A loss whose options, window and reduction the L1 term can follow."""
+    if not isinstance(loss, kind):
+        raise TypeError(
+            f"structural: expected SSIMLoss, AWSSIMLoss, MSSSIMLoss or MSAWSSIMLoss, got "
+            f"{describe(loss)}. Add torch.nn.functional.l1_loss to another loss yourself."
         )
 
 

@@ -14,6 +14,7 @@ from .availability import choose_backend
 from .backends import BACKENDS
 from .backends.interface import Inputs, inside
 from .gaussian_window import window_for
+from .memory_format import gradient_as, laid_as
 from .options import Options
 from .sigma_schedule import SigmaSchedule
 
@@ -45,6 +46,7 @@ def compare(
         maps = backend(inputs, options, maps=True).unbind(0)
         loss = sum(w * term for w, term in zip(options.term_weights, maps, strict=True))
         assert isinstance(loss, Tensor)
+        loss = laid_as(x, loss)
         return Compared(loss, 1.0) if centre is None else Compared(loss * centre, centre)
     sums, counts = backend(inputs, options, maps=False), _counts(inputs.x, centre, options.margin)
     if options.reduction == "image":
@@ -91,6 +93,7 @@ def components(
     """The maps l, c and s, each N x C x H' x W', or N x C x D' x H' x W' of volumes."""
     inputs, centre, options = _prepared(x, y, mask, sigma, options, ("x", "y"))
     terms = [1 - term for term in BACKENDS[options.backend](inputs, options, maps=True).unbind(0)]
+    terms = [laid_as(x, term) for term in terms]
     return terms if centre is None else [term * centre for term in terms]
 
 
@@ -101,6 +104,14 @@ def window_sigma(sigma: float | Tensor | SigmaSchedule, window_size: int) -> flo
     if not sigma.training:
         return sigma.eval_sigma
     return sigma.sigma.clamp(max=max(0.5, (window_size - 1) / 2))
+
+
+def window_width(sigma: float | Tensor | SigmaSchedule, options: Options) -> float | Tensor:
+    """The sigma that makes the window: a uniform one is the Gaussian of infinite sigma."""
+    if options.window == "uniform":
+        checks.no_schedule(sigma)
+        return math.inf
+    return window_sigma(sigma, options.window_size)
 
 
 def _prepared(
@@ -119,6 +130,7 @@ def _prepared(
     options = options.checked()
     image_checks.images(x, y, names)
     image_checks.image_size(x, names[0], options.smallest_image, options.padding)
+    x, y = gradient_as(x), gradient_as(y)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     dimensions = x.ndim - 2
     seen = centre = None
@@ -127,11 +139,7 @@ def _prepared(
         seen = mask.to(dtype)
         centre = inside(seen, options.margin)
         image_checks.mask_values(seen, centre, options.reduction)
-    if options.window == "uniform":
-        checks.no_schedule(sigma)
-        width: float | Tensor = math.inf
-    else:
-        width = window_sigma(sigma, options.window_size)
+    width = window_width(sigma, options)
     taps = window_for(x, options.window_size, width, dtype)
     if isinstance(options.data_range, Tensor):
         image_checks.range_for_each(options.data_range, x)

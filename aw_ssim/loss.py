@@ -33,6 +33,9 @@ class StructuralLoss(nn.Module):
     backend: str
     sigma: float | Tensor | SigmaSchedule
 
+    counts_planes_alike = False
+    """Whether each channel of each image counts as one, whatever a mask shows of it."""
+
     def __init__(self, options: Options, sigma: float | Tensor | SigmaSchedule) -> None:
         super().__init__()
         for name, value in options.checked()._asdict().items():

@@ -31,6 +31,8 @@ Scale = tuple[Tensor, Tensor, Tensor | None]
 class _MultiScaleLoss(StructuralLoss):
     """The options of a structural loss, and the weight of each scale."""
 
+    counts_planes_alike = True
+
     def __init__(
         self,
         options: Options,

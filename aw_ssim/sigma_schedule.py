@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,8 @@ class SigmaSchedule(nn.Module):
     nor the constant.
 
     Held by a loss as ``sigma=``, the schedule's state is part of the loss's ``state_dict`` and
-    moves with it; in ``.eval()`` the loss uses ``eval_sigma``, so that an evaluation does not
+    moves with it; a checkpoint without it, of a model trained with another loss, is loaded as the
+    schedule's start. In ``.eval()`` the loss uses ``eval_sigma``, so that an evaluation does not
     depend on where training stopped. A loss never lets sigma pass ``(window_size - 1) / 2``,
     beyond which the window is nearly a box.
 
@@ -82,6 +85,13 @@ class SigmaSchedule(nn.Module):
                 "Sigma grows within an epoch."
             )
         return cls(start, (end - start) / steps_per_epoch, end, eval_sigma=eval_sigma)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        """A checkpoint made without a schedule puts it at its start, and nothing is missing."""
+        found = dict(state_dict)
+        device = "cpu" if self.steps.is_meta else self.steps.device
+        found.setdefault(f"{prefix}steps", torch.zeros_like(self.steps, device=device))
+        super()._load_from_state_dict(found, prefix, *others)
 
     @property
     def sigma(self) -> Tensor:

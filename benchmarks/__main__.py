@@ -26,7 +26,7 @@ FILES = (
     "training_step",
     "ablation",
 )
-NAMES = (*FILES, "pictures", "detection", "tune_triton")
+NAMES = (*FILES, "l1", "pictures", "detection", "tune_triton")
 WITH_OPTIONS = (["speed"], ["pictures"], ["detection"])
 
 

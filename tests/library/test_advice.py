@@ -82,3 +82,17 @@ def test_advice_works(case: tuple[Any, str, Callable[[Any], Any]]) -> None:
         aw_ssim(given, given)
     image = follow(given)
     assert float(aw_ssim(image, image)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "advice", "followed"),
+    [
+        ("window_size", (11, 7), "use one value, such as window_size=11", 11),
+        ("window_size", 10, "use 9 or 11", 9),
+        ("sigma", [1.5, 0.5], "use one value, such as sigma=1.5", 1.5),
+    ],
+)
+def test_advice_on_windows_works(name: str, given: Any, advice: str, followed: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(advice)):
+        aw_ssim(X, X, **{name: given})
+    assert float(aw_ssim(X, X, **{name: followed})) == pytest.approx(1)

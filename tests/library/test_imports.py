@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import os
 import subprocess
 import sys
 
@@ -22,11 +23,13 @@ PUBLIC = {
     "ssim_components",
 }
 
+OPTIONAL = {"lpips", "torchvision", "torchmetrics", "skimage", "scipy", "matplotlib", "PIL"}
+
 
 def fresh(code: str) -> str:
     """The output of `code` in an interpreter of its own, where warnings are errors."""
     command = [sys.executable, "-W", "error", "-c", code]
-    paths = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     result = subprocess.run(command, capture_output=True, text=True, env=paths, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -48,7 +51,7 @@ def test_import_brings_in_torch_and_nothing_else() -> None:
 def test_optional_packages_stay_out() -> None:
     code = "import json, sys, aw_ssim; print(json.dumps(sorted(sys.modules)))"
     loaded = {name.partition(".")[0] for name in json.loads(fresh(code))}
-    assert not loaded & {"lpips", "torchvision", "skimage", "scipy", "matplotlib", "PIL"}
+    assert not loaded & OPTIONAL
 
 
 def test_using_the_losses_brings_in_no_optional_package() -> None:
@@ -59,7 +62,7 @@ def test_using_the_losses_brings_in_no_optional_package() -> None:
         "print(json.dumps(sorted(sys.modules)))"
     )
     loaded = {name.partition(".")[0] for name in json.loads(fresh(code))}
-    assert not loaded & {"lpips", "torchvision", "skimage", "scipy", "matplotlib", "PIL"}
+    assert not loaded & OPTIONAL
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])

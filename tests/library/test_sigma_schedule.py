@@ -152,6 +152,52 @@ def test_state_dict_restores_the_step() -> None:
     assert float(resumed.sigma.sigma) == pytest.approx(1.5, abs=1e-6)
 
 
+def model_with(loss: torch.nn.Module) -> torch.nn.ModuleDict:
+    return torch.nn.ModuleDict({"net": torch.nn.Linear(2, 2), "loss": loss})
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("before", [torch.nn.MSELoss, AWSSIMLoss])
+def test_a_checkpoint_made_without_a_schedule_loads_strictly(
+    before: type[torch.nn.Module], assign: bool
+) -> None:
+    """And puts the schedule at its start, wherever it was."""
+    old = model_with(before())
+    new = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25)))
+    new["loss"].sigma.step()
+    state = old.state_dict()
+    names = list(state)
+    new.load_state_dict(state, assign=assign)
+    assert list(state) == names
+    assert float(new["loss"].sigma.sigma) == 0.5
+    assert torch.equal(new["net"].weight, old["net"].weight)
+    new["loss"].sigma.step()
+    assert float(new["loss"].sigma.sigma) == 0.75
+    with torch.device("meta"):
+        skeleton = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25)))
+    skeleton.load_state_dict(state, assign=True)
+    assert float(skeleton["loss"].sigma.sigma) == 0.5
+
+
+def test_a_checkpoint_made_with_a_schedule_resumes_it() -> None:
+    old = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25)))
+    old["loss"].sigma.step()
+    new = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25)))
+    new.load_state_dict(old.state_dict())
+    assert float(new["loss"].sigma.sigma) == 0.75
+    # What else is missing is missed as before.
+    state = old.state_dict()
+    del state["net.weight"]
+    with pytest.raises(RuntimeError, match=r"Missing key\(s\) in state_dict: \"net.weight\""):
+        new.load_state_dict(state)
+
+
+def test_a_loss_without_a_schedule_names_the_step_that_it_cannot_take() -> None:
+    state = model_with(AWSSIMLoss(sigma=SigmaSchedule(0.5, 0.25))).state_dict()
+    with pytest.raises(RuntimeError, match=r"(?s)Unexpected key.*loss\.sigma\.steps"):
+        model_with(AWSSIMLoss()).load_state_dict(state)
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
 def test_copies_are_independent(duplicate: object) -> None:
     assert callable(duplicate)

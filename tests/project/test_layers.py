@@ -16,21 +16,27 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
     ROOT / "aw_ssim": {
         "__main__": {"__init__", "availability"},
         "__init__": {
-            *("availability", "categories", "functional", "loss", "multiscale", "perceptual"),
-            "sigma_schedule",
+            *("availability", "categories", "functional", "l1", "loss", "multiscale"),
+            *("perceptual", "sigma_schedule"),
         },
+        "metrics": {"checks", "loss", "sigma_schedule"},
         "perceptual": {"checks", "image_checks", "loss", "trunk_weights"},
+        "l1": {
+            *("availability", "checks", "comparison", "gaussian_window", "image_checks", "loss"),
+            *("memory_format", "options"),
+        },
         "multiscale": {
             *("checks", "comparison", "image_checks", "loss", "options", "sigma_schedule"),
         },
         "loss": {"checks", "comparison", "options", "sigma_schedule"},
         "functional": {"comparison", "options", "sigma_schedule"},
         "comparison": {
-            *("availability", "backends", "checks", "gaussian_window", "image_checks", "options"),
-            "sigma_schedule",
+            *("availability", "backends", "checks", "gaussian_window", "image_checks"),
+            *("memory_format", "options", "sigma_schedule"),
         },
         "backends": {"availability", "formulas", "image_checks", "options"},
         "options": {"availability", "categories", "checks"},
+        "memory_format": {"availability", "image_checks"},
         "availability": {"checks"},
         "sigma_schedule": {"checks"},
         "trunk_weights": set(),

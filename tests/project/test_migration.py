@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from cases import camera, noise
 from torch import Tensor
 
-from aw_ssim import SSIMLoss, ssim
+from aw_ssim import MSSSIMLoss, SSIMLoss, ssim
 
 PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
 # The largest difference of the two values, as the page's table states it.
@@ -30,6 +30,12 @@ AGREEMENT = {
     "monodepth2": 1e-6,
     "fastMRI": 1e-6,
     "scikit-image": 1e-12,
+    "scikit-image, Gaussian": 1e-12,
+    "TensorFlow": 1e-12,
+    "piqa": 3e-5,
+    "frame-analytics": 3e-5,
+    "CompressAI": 3e-5,
+    "BasicSR": 1e-12,
 }
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -218,18 +224,101 @@ def test_fastmri() -> None:
     assert_agree("fastMRI", theirs, lambda x, y: ours(x, y, data_range=ranges), (x, y))
 
 
-@pytest.mark.parametrize("gaussian", [False, True], ids=["its defaults", "gaussian weights"])
-def test_scikit_image(gaussian: bool) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({}, {"window": "uniform", "window_size": 7, "covariance": "sample"}),
+        ({"gaussian_weights": True}, {"covariance": "sample"}),
+        ({"gaussian_weights": True, "use_sample_covariance": False}, {}),
+        (
+            {"use_sample_covariance": False, "win_size": 11, "sigma": 1.5},
+            {"window": "uniform", "window_size": 11},
+        ),
+    ],
+    ids=["its defaults", "Gaussian weights", "both", "not without Gaussian weights"],
+)
+def test_scikit_image(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     metrics = pytest.importorskip("skimage.metrics")
     x, y = pair()
-    options: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5} if gaussian else {}
-    theirs = metrics.structural_similarity(
-        x[0].numpy(), y[0].numpy(), data_range=1.0, channel_axis=0, **options
+    expected = metrics.structural_similarity(
+        x[0].numpy(), y[0].numpy(), data_range=1.0, channel_axis=0, **theirs
     )
-    window: dict[str, Any] = {} if gaussian else {"window": "uniform", "window_size": 7}
     # Its mean leaves out a border as wide as "valid" does.
-    ours = ssim(x[:1], y[:1], covariance="sample", **window)
-    assert float(ours) == pytest.approx(theirs, abs=AGREEMENT["scikit-image"])
+    assert float(ssim(x[:1], y[:1], **ours)) == pytest.approx(
+        expected, abs=AGREEMENT["scikit-image, Gaussian"]
+    )
+
+
+def wang_formula(x: Tensor, y: Tensor) -> Tensor:
+    """The map of SSIM by raw moments over an 11 x 11 Gaussian, inside the image, for range 1."""
+    taps = torch.from_numpy(oracle.gaussian(11, 1.5)).to(x)
+    window = torch.outer(taps, taps).expand(x.shape[1], 1, 11, 11)
+    moments = [F.conv2d(m, window, groups=x.shape[1]) for m in (x, y, x * y, x * x + y * y)]
+    product, squares = moments[0] * moments[1], moments[0] ** 2 + moments[1] ** 2
+    luminance = (2 * product + 0.01**2) / (squares + 0.01**2)
+    return luminance * (2 * (moments[2] - product) + 0.03**2) / (moments[3] - squares + 0.03**2)
+
+
+def test_tensorflow() -> None:
+    """Means over windows, then over channels: one value for each image."""
+    x, y = pair()
+    theirs = 1 - wang_formula(x, y).mean((2, 3)).mean(1)
+    ours = SSIMLoss(reduction="image")(x, y)
+    torch.testing.assert_close(ours, theirs, atol=AGREEMENT["TensorFlow"], rtol=0)
+
+
+def test_basicsr() -> None:
+    """Its metric: a border cut off, and each channel's mean of images from 0 to 255 in float64."""
+    x, y = (image[..., 4:-4, 4:-4] for image in pair())
+    ours = SSIMLoss(data_range=255)
+    assert_agree(
+        "BasicSR",
+        lambda x, y: 1 - wang_formula(x / 255, y / 255).mean((2, 3)).mean(),
+        ours,
+        (255 * x, 255 * y),
+    )
+
+
+def test_piqa() -> None:
+    theirs = pytest.importorskip("piqa").SSIM().double()
+    assert_agree("piqa", lambda x, y: 1 - theirs(x, y), SSIMLoss())
+
+
+def test_frame_analytics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, which is its own; it would compile itself for half a minute."""
+    library = pytest.importorskip("frame_analytics")
+    monkeypatch.setattr(torch._dynamo.config, "disable", True)
+    theirs = library.SSIM(data_range=1.0)
+    x, y = (image.float() for image in pair())
+    assert_agree("frame-analytics", lambda x, y: 1 - theirs(x, y), SSIMLoss(), (x, y))
+
+
+def test_compressai() -> None:
+    """What its RateDistortionLoss takes for metric="ms-ssim"."""
+    library = pytest.importorskip("pytorch_msssim")
+    x, y = (image.float() for image in pair(192, 176))
+    assert_agree(
+        "CompressAI",
+        lambda x, y: 1 - library.ms_ssim(x, y, data_range=1.0),
+        MSSSIMLoss(),
+        (x, y),
+    )
+
+
+def test_monai_sums_the_values_of_images_and_converts_them_to_float32() -> None:
+    losses = pytest.importorskip("monai.losses")
+    theirs = losses.SSIMLoss(spatial_dims=2, reduction="sum")(*pair())
+    ours = SSIMLoss(reduction="image")(*pair()).sum()
+    assert float(ours) == pytest.approx(float(theirs), abs=2 * AGREEMENT["MONAI"])
+    mean = losses.SSIMLoss(spatial_dims=2, data_range=255)
+    x, y = ((255 * image).byte() for image in pair())
+    expected = SSIMLoss(data_range=255)(x.float(), y.float())
+    assert float(mean(x, y)) == pytest.approx(float(expected), abs=AGREEMENT["MONAI"])
+    halves = [image.half() for image in pair()]
+    assert mean(*halves).dtype == SSIMLoss()(*halves).dtype == torch.float32
+    for loss in (mean, SSIMLoss()):
+        with pytest.raises((RuntimeError, ValueError)):
+            loss(*(image[..., :8, :8] for image in pair()))
 
 
 def test_fused_ssim_valid() -> None:

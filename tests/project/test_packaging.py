@@ -38,20 +38,38 @@ def test_the_changelog_has_the_version_or_what_comes_next() -> None:
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def workflow() -> dict[str, Any]:
-    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text)["jobs"]["gate"])
+def job(name: str, workflow: str = "ci") -> dict[str, Any]:
+    text = (ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text)["jobs"][name])
 
 
 def test_the_workflow_is_the_gate() -> None:
-    commands = [step["run"] for step in workflow()["steps"] if "run" in step]
+    commands = [step["run"] for step in job("gate")["steps"] if "run" in step]
     assert commands == ["bash .ci/run"]
 
 
 def test_every_python_that_is_promised_is_tested() -> None:
-    assert workflow()["strategy"]["matrix"]["python"] == CLASSIFIED
+    assert job("gate")["strategy"]["matrix"]["python"] == CLASSIFIED
     assert f'requires-python = ">={CLASSIFIED[0]}"' in PYPROJECT
     assert f"Python {CLASSIFIED[0]} to {CLASSIFIED[-1]}" in (ROOT / "README.md").read_text()
+
+
+def test_every_system_is_tested_with_the_oldest_torch_and_the_newest() -> None:
+    matrix = job("systems")["strategy"]["matrix"]
+    assert {system.partition("-")[0] for system in matrix["system"]} == {
+        *("ubuntu", "macos", "windows")
+    }
+    (least,) = re.findall(r'^dependencies = \["torch>=(.*)"\]$', PYPROJECT, re.MULTILINE)
+    assert matrix["torch"] == [f"=={least}.*", ""]
+
+
+def test_a_release_is_published_without_a_token() -> None:
+    publish = job("publish", "publish")
+    assert publish["permissions"] == {"id-token": "write"}
+    assert publish["needs"] == "build"
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
+    assert "secrets." not in text
+    assert "password" not in text
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")

@@ -150,6 +150,34 @@ def windows(
     )
 
 
+def absolute_differences(
+    x: Tensor,
+    y: Tensor,
+    *,
+    smoothed: bool,
+    data_range: float = 1.0,
+    window_size: int = 11,
+    sigma: float = 1.5,
+    padding: str = "valid",
+    window: str = "gaussian",
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """L1 and how much it counts, differentiable float64: of each pixel, or of each window."""
+    m = torch.ones_like(x, dtype=torch.float64) if mask is None else mask.double().expand(x.shape)
+    x, y = (torch.where(m > 0, image.double() / data_range, 0.0) for image in (x, y))
+    if not smoothed:
+        return (x - y).abs(), m
+    px, py, pm = (
+        _unfold(image, window_size, padding, beyond)
+        for image, beyond in ((x, 0.0), (y, 0.0), (m, 1.0))
+    )
+    line = torch.from_numpy(taps_of(window, window_size, sigma))
+    footprint = functools.reduce(lambda grid, _: grid[..., None] * line, range(3, x.ndim), line)
+    w = footprint.flatten() * pm
+    centre = pm[..., footprint.numel() // 2]
+    return (w * (px - py).abs()).sum(-1) / torch.where(centre > 0, w.sum(-1), 1.0), centre
+
+
 def gradients(
     x: Tensor,
     y: Tensor,
