@@ -56,6 +56,19 @@ def _gpu_milliseconds(run: Callable[[], object]) -> float:
     return float(start.elapsed_time(end))
 
 
+def device_milliseconds(run: Callable[[], object], rounds: int = 10) -> float:
+    """What the kernels of a run take on a GPU, without the time to launch them; the mean."""
+    run()
+    torch.cuda.synchronize()
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+        for _ in range(rounds):
+            run()
+        torch.cuda.synchronize()
+    total = sum(event.device_time_total for event in profile.key_averages())
+    return round(float(total) / rounds / 1000, 4)
+
+
 def peak_memory(run: Callable[[], object], device: str) -> int:
     """The most bytes that a run allocates on a GPU, beyond those held before."""
     torch.cuda.synchronize(device)

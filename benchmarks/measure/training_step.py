@@ -64,12 +64,13 @@ def main() -> None:
     settings = PRESETS["paper"].to_dict()
     kept = ("batch_size", "channels", "patch_size", "seed")
     results = {
-        "machine": machine() | {"device": device},
+        "machine": machine(device) | {"device": device},
         "settings": {key: settings[key] for key in kept} | {"rounds": ROUNDS},
         "baseline": BASELINE,
         "cases": cases,
     }
-    print(f"written: {save('training_step', results)}")
+    name = "training_step" if device == "cpu" else "training_step_cuda"
+    print(f"written: {save(name, results)}")
 
 
 if __name__ == "__main__":
