@@ -85,10 +85,6 @@ def choose_backend(
         return BackendChoice("torch", obstacle)
     if being_exported():
         return BackendChoice("torch", "a graph is being exported, which plain torch alone can be")
-    if request.volumes and x.device.type != "cpu":
-        return BackendChoice(
-            "analytic", f"volumes on {x.device}, and {obstacle_of_triton(request)}"
-        )
     if x.device.type == "cpu":
         obstacle = obstacle_of_numba(request)
         if obstacle:
@@ -96,7 +92,7 @@ def choose_backend(
         return BackendChoice("numba", "float32 or half images on the CPU")
     obstacle = obstacle_of_triton(request)
     if obstacle:
-        return BackendChoice("torch", obstacle)
+        return BackendChoice("analytic", f"images on {x.device}, and no Triton kernel: {obstacle}")
     return BackendChoice("triton", f"float32 or half images on {x.device}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -157,23 +158,25 @@ def main() -> None:
     device = parser.parse_args().device
     theirs, absent = peers(device)
     losses = {**theirs, **ours(device)}
-    results = {
+    results: dict[str, Any] = {
         "machine": machine(device),
         "packages": peer_versions(theirs),
         "absent": absent,
         "settings": {"rounds": ROUNDS[device], "seed": SEED, "window": WINDOW, "sigma": SIGMA},
         "baseline": BASELINE,
         "auto": running_backends(device)[0],
-        "cases": [
-            measure(losses, shape, dtype, device)
-            for dtype in DTYPES[device]
-            for shape in SHAPES[device]
-        ],
+        "cases": [],
     }
+    name = "speed" if device == "cpu" else f"speed_{device}"
+    for dtype, shape in itertools.product(DTYPES[device], SHAPES[device]):
+        results["cases"].append(measure(losses, shape, dtype, device))
+        if device != "cpu":
+            # A lent GPU may be taken back at any time.
+            save(name, results)
     if "numba" in running_backends(device):
         results["first_call_seconds"] = first_calls()
         print(f"first call with numba, seconds: {results['first_call_seconds']}")
-    print(f"\nwritten: {save('speed' if device == 'cpu' else f'speed_{device}', results)}")
+    print(f"\nwritten: {save(name, results)}")
 
 
 if __name__ == "__main__":

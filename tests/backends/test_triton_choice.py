@@ -43,7 +43,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reason(x: Tensor) -> str:
     choice = choose_backend("auto", x, x, sigma=1.5)
-    assert choice.name == "torch"
+    assert choice.name == "analytic"
     return choice.reason
 
 
@@ -58,11 +58,11 @@ def test_auto_takes_the_kernel_for_images_on_a_gpu(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_float64_and_learned_sigmas_take_the_definition() -> None:
+def test_float64_takes_the_closed_form_and_learned_sigmas_the_definition() -> None:
     x, double = gpu_image(), gpu_image(torch.float64)
     sigma = torch.tensor(1.5, requires_grad=True)
     assert "float64" in reason(double)
-    assert choose_backend("auto", x, double, sigma=1.5).name == "torch"
+    assert choose_backend("auto", x, double, sigma=1.5).name == "analytic"
     assert choose_backend("auto", x, x, sigma=sigma).name == "torch"
     with pytest.raises(ValueError, match=r"'triton' cannot.*float64.*backend='torch'"):
         choose_backend("triton", double, x, sigma=1.5)

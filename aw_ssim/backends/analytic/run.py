@@ -26,7 +26,7 @@ CHUNK_PIXELS = 1 << 18
 # fewer voxels than this takes hardly less time.
 PART, LEAST_VOXELS = 12, 1 << 15
 # A GPU is idle in small operations.
-CHUNK_VOXELS_OF_GPU = 1 << 22
+CHUNK_OF_GPU = 1 << 22
 
 
 def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:
@@ -184,10 +184,8 @@ def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
 
 def _chunk(x: Tensor) -> int:
     """How many pixels or voxels a chunk aims at."""
-    if x.ndim == 4:
-        return CHUNK_PIXELS
-    most = CHUNK_PIXELS if x.device.type == "cpu" else CHUNK_VOXELS_OF_GPU
-    return min(most, max(LEAST_VOXELS, x.numel() // PART))
+    most = CHUNK_PIXELS if x.device.type == "cpu" else CHUNK_OF_GPU
+    return most if x.ndim == 4 else min(most, max(LEAST_VOXELS, x.numel() // PART))
 
 
 def _weighted(shortfalls: tuple[Tensor, ...], options: Options, centre: Tensor | None) -> Tensor:

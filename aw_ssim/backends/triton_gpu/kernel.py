@@ -38,9 +38,10 @@ from .passes import (
 from .rows import (
     inside,
     inverse,
-    last_visible,
+    last_finite,
     load_rows,
     load_taps,
+    nearest_visible,
     part,
     times,
     twice_on_edges,
@@ -176,7 +177,7 @@ def tiles_kernel(
         )
         hidden = ((), ())
         if MASKED:
-            hidden = last_visible(source, first, first + HELD - 1)
+            hidden = nearest_visible(source, first, first + HELD - 1)
         held_x, held_y, held_shares = load_rows(source, hidden, first, HELD - ROWS, MASKED)
         held_sums = zeros((HELD - ROWS) * SUMS, LANES)
         loss = tl.zeros([LANES, ROWS], tl.float32)
@@ -184,6 +185,8 @@ def tiles_kernel(
         # The oldest of the rows that are held: its pixels, and those of the ROWS - 1 below, are
         # complete. Their numbers and those of the windows' centres, HALF below, are the image's.
         for oldest in range(first, bottom if GRADIENTS else bottom - HALF, ROWS):
+            if MASKED and SIZE > 1:
+                hidden = last_finite(held_x, hidden[0]), last_finite(held_y, hidden[1])
             new = load_rows(source, hidden, oldest + HELD - ROWS, ROWS, MASKED)
             held_x, held_y = held_x + new[0], held_y + new[1]
             held_shares = held_shares + new[2]
