@@ -56,7 +56,7 @@ def _gpu_milliseconds(run: Callable[[], object]) -> float:
     return float(start.elapsed_time(end))
 
 
-def device_milliseconds(run: Callable[[], object], rounds: int = 10) -> float:
+def device_milliseconds(run: Callable[[], object], rounds: int = 3) -> float:
     """What the kernels of a run take on a GPU, without the time to launch them; the mean."""
     run()
     torch.cuda.synchronize()

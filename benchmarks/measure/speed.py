@@ -37,7 +37,7 @@ SHAPES = {
     "cuda": ((16, 3, 128, 128), (4, 3, 512, 512), (5, 5, 1080, 1920)),
 }
 DTYPES = {"cpu": (torch.float32,), "cuda": (torch.float32, torch.bfloat16)}
-ROUNDS = {"cpu": 15, "cuda": 15}
+ROUNDS = {"cpu": 15, "cuda": 11}
 SEED = 0
 # What a fused loss has to move for one float32 element: two images read by the forward pass, and
 # again by a backward pass that writes one gradient.
@@ -67,6 +67,9 @@ def ours(device: str) -> dict[str, Loss]:
     """Both losses with what ``auto`` takes, and AW-SSIM through each other backend."""
     losses: dict[str, Loss] = {"aw_ssim SSIMLoss": SSIMLoss(), "aw_ssim AWSSIMLoss": AWSSIMLoss()}
     for backend in running_backends(device)[1:]:
+        if backend == "torch" and device != "cpu":
+            # It would hold 500 bytes for each element, and take most of the time.
+            continue
         losses[f"aw_ssim AWSSIMLoss, {backend}"] = AWSSIMLoss(backend=backend)
     return losses
 
