@@ -26,6 +26,8 @@ FILES = (
     "training_step",
     "ablation",
 )
+# What `benchmarks/gpu.sh` writes.
+GPU_FILES = ("speed_cuda", "overhead_cuda", "training_step_cuda")
 NAMES = (*FILES, "l1", "pictures", "detection", "tune_triton")
 WITH_OPTIONS = (["speed"], ["pictures"], ["detection"])
 

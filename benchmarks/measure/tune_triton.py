@@ -16,8 +16,7 @@ from aw_ssim.backends.triton_gpu import run as triton_op
 from benchmarks.measure.harness import interleaved_times, machine, save
 from benchmarks.measure.speed import SHAPES, forward_backward
 
-# With one column a lane, half as many registers: twice as many warps run at once.
-WARPS_PER_PROCESSOR = {1: 16, 2: 8}
+ROWS = (1, 2)
 STRIPS = (16, 32, 64, 128, 256)
 
 
@@ -27,13 +26,11 @@ def main() -> None:
     for shape in SHAPES["cuda"]:
         x, y = (torch.rand(shape, device="cuda") for _ in range(2))
         times = {}
-        for columns, strip in itertools.product(WARPS_PER_PROCESSOR, STRIPS):
-            for layout in triton_op.layouts(columns, 11, 1, False, shape[-1]):
-                name = f"columns {columns}, warps {layout.warps}, strips of {strip}"
+        for rows, strip in itertools.product(ROWS, STRIPS):
+            for layout in triton_op.layouts(rows, 11, 1, False, shape[-1]):
+                name = f"rows {rows}, warps {layout.warps}, strips of {strip}"
                 run = {name: lambda x=x, y=y: forward_backward(loss, x, y)}
-                warps = WARPS_PER_PROCESSOR[columns]
                 with (
-                    mock.patch.object(triton_op, "WARPS_PER_PROCESSOR", warps),
                     mock.patch.object(triton_op, "layout", lambda *_, chosen=layout: chosen),
                     mock.patch.object(triton_op, "rows_of_a_tile", lambda *_, rows=strip: rows),
                 ):

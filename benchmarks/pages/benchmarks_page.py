@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
+from benchmarks.pages import gpu
 from benchmarks.pages.contestants import (
     ABLATION_METRICS,
     Json,
@@ -37,6 +38,7 @@ def page(results: dict[str, Json]) -> str:
             _accuracy(results["accuracy"]),
             _training_step(results["training_step"]),
             _ablation(results["ablation"]),
+            gpu.section(results),
             f"## Where we lose\n\n{where_we_lose(results)}",
         ]
     )

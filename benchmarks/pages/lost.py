@@ -45,8 +45,14 @@ def comparisons(results: Json) -> Iterator[tuple[str, str, dict[str, float]]]:
     for case in results["speed"]["cases"]:
         for name, times in case["milliseconds"].items():
             yield "time", f"{shape_name(case['shape'])}, {name}", _medians(times)
-    for name, times in results["overhead"]["microseconds"].items():
-        yield "time of a tiny image", name, _medians(times)
+    for case in results["speed_cuda"]["cases"]:
+        where = f"{shape_name(case['shape'])} in {plain(case['dtype'])}"
+        for name, times in case["milliseconds"].items():
+            yield "time on a GPU", f"{where}, {name}", _medians(times)
+        yield "peak memory on a GPU", where, case["peak_bytes_per_element"]
+    for key, where in (("overhead", ""), ("overhead_cuda", " on a GPU")):
+        for name, times in results[key]["microseconds"].items():
+            yield f"time of a tiny image{where}", name, _medians(times)
     for name, case in results["features"]["cases"].items():
         yield "time, features", name, _medians(case["milliseconds"])
         yield (

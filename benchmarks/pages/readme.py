@@ -52,6 +52,14 @@ def at_a_glance(results: Mapping[str, Json]) -> str:
             "median",
             lambda row: f"{digits(row['median'])} ({row['speedup']:.1f}x)",
         )
+    gpu = results["speed_cuda"]
+    case = next(case for case in reversed(gpu["cases"]) if case["dtype"] == "torch.float32")
+    add(
+        f"on a GPU, {shape_name(case['shape'])}, ms",
+        case["milliseconds"]["forward + backward"],
+        "median",
+        lambda row: f"{digits(row['median'])} ({row['speedup']:.1f}x)",
+    )
     case = memory["cases"][1]
     add(
         f"memory for {shape_name(case['shape'])}, bytes per element",
@@ -68,8 +76,11 @@ def at_a_glance(results: Mapping[str, Json]) -> str:
     return (
         f"{table(['', baseline, 'best other', '`SSIMLoss`', '`AWSSIMLoss`'], rows)}\n"
         f"`python -m benchmarks all` on {machine['processor']}, {machine['threads']} threads, "
-        f"torch {machine['torch']}, backend `{auto}`: float32, window {settings['window']}, sigma "
-        f"{settings['sigma']}; medians of {settings['rounds']} interleaved rounds (and how many "
+        f"torch {machine['torch']}, backend `{auto}`; `bash benchmarks/gpu.sh` on an "
+        f"{gpu['machine']['gpu']}, torch {gpu['machine']['torch']}, backend `{gpu['auto']}`: "
+        f"float32, window {settings['window']}, sigma "
+        f"{settings['sigma']}; medians of {settings['rounds']} and "
+        f"{gpu['settings']['rounds']} interleaved rounds (and how many "
         f"times faster than {baseline}); memory at the peak / kept for backward; gradient against "
         "float64, over its maximum. [All of it, and where we lose](docs/benchmarks.md).\n"
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import ROOT
-from benchmarks.__main__ import FILES
+from benchmarks.__main__ import FILES, GPU_FILES
 from benchmarks.measure.harness import load
 from benchmarks.pages import benchmarks_page, detection_page, figures, readme
 
 
 def texts() -> dict[Path, str]:
     """Each page and what it should hold."""
-    results = {name: load(name) for name in FILES}
+    results = {name: load(name) for name in (*FILES, *GPU_FILES)}
     rows, (demo,) = load("detection")["runs"], load("demo")["runs"]
     tables = {
         "benchmarks": readme.at_a_glance(results),

@@ -17,7 +17,13 @@ def test_the_kernel_in_the_interpreter() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     finished = subprocess.run(
-        [*command, *(f"tests/backends/test_triton_{name}.py" for name in ("kernel", "operators"))],
+        [
+            *command,
+            *(
+                f"tests/backends/test_triton_{name}.py"
+                for name in ("kernel", "accuracy", "operators")
+            ),
+        ],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib comes with the examples extra")
 
 from benchmarks import RESULTS, ROOT
-from benchmarks.__main__ import FILES
+from benchmarks.__main__ import FILES, GPU_FILES
 from benchmarks.measure.harness import load, save
 from benchmarks.pages.benchmarks_page import page
 from benchmarks.pages.contestants import label
@@ -21,7 +21,7 @@ from benchmarks.pages.markdown import digits, spread, table
 from benchmarks.pages.readme import at_a_glance, with_tables
 from benchmarks.pages.write import texts
 
-RESULTS_NOW = {name: load(name) for name in FILES}
+RESULTS_NOW = {name: load(name) for name in (*FILES, *GPU_FILES)}
 PAGE = ROOT / "docs" / "benchmarks.md"
 REMEDY = "run `python -m benchmarks page`"
 
