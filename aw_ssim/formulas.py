@@ -15,8 +15,8 @@ The paper's sigma_x sigma_y is replaced by one smooth deviation, used in both c 
 whose gradient is finite on flat windows. For identical images p is the variance itself, p is never
 below |cov|, and l c s is standard SSIM whatever EPS is.
 
-The moments `m` of a window are seven numbers, or tensors of them: the pivots of x and y, which are
-pixels of the window; the shifts of the two means from their pivots; the variances of x and y; the
+The moments `m` of a window are seven numbers, or tensors of them: the pivots of x and y, which lie
+among its pixels; the shifts of the two means from their pivots; the variances of x and y; the
 covariance. Where a window is nearly flat, pivot and shift are of different size, and differences of
 means keep the digits of the shifts.
 """

@@ -259,8 +259,8 @@ def store_block(at, fields, PITCH: tl.constexpr):
     """The fields of all lanes into the scratch, two at a time; see `load_block`."""
     for k in tl.static_range(0, len(fields), 2):
         # Where there is no other, twice the same.
-        pair = tl.join(fields[k], fields[min(k + 1, len(fields) - 1)])
-        tl.store(at + k * PITCH, pair.reshape(at.shape))
+        other = fields[k + 1] if k + 1 < len(fields) else fields[k]
+        tl.store(at + k * PITCH, tl.join(fields[k], other).reshape(at.shape))
 
 
 @jit
