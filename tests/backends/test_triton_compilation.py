@@ -45,7 +45,7 @@ VARIANTS: dict[str, tuple[int, dict[str, Any]]] = {
     "no gradient": (16, {"GRADIENTS": 0}),
     "both gradients": (160, {"GRADIENTS": 2}),
     "masked": (64, {"MASKED": True}),
-    "everything": (128, EVERYTHING),
+    "everything": (144, EVERYTHING),
     "everything, window 13": (96, {**EVERYTHING, "SIZE": 13}),
     "window 33": (0, {"SIZE": 33}),
 }

@@ -22,8 +22,8 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
         "metrics": {"checks", "loss", "sigma_schedule"},
         "perceptual": {"checks", "image_checks", "loss", "trunk_weights"},
         "l1": {
-            *("availability", "checks", "comparison", "gaussian_window", "image_checks", "loss"),
-            *("memory_format", "options"),
+            *("availability", "backends", "checks", "comparison", "gaussian_window"),
+            *("image_checks", "loss", "memory_format", "options"),
         },
         "multiscale": {
             *("checks", "comparison", "image_checks", "loss", "options", "sigma_schedule"),
