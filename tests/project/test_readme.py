@@ -33,7 +33,7 @@ def test_readme_is_short() -> None:
     ("marker", "command"),
     [
         ("demo", 'pip install -e ".[examples]" && python examples/mvtec_two_stage.py'),
-        ("tests", 'pip install -e ".[test]" && python -m pytest'),
+        ("tests", 'pip install -e ".[test]" && python -m pytest -n auto --dist loadfile'),
     ],
 )
 def test_the_two_commands(marker: str, command: str) -> None:
