@@ -83,6 +83,7 @@ def test_half_images(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("size", "height", "width", "padding"),
     [
+        (1, 2, 3, "same"),
         (3, 3, 3, "valid"),
         (3, 3, 4, "same"),
         (11, 11, 12, "valid"),
