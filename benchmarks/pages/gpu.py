@@ -17,7 +17,8 @@ def section(results: dict[str, Json]) -> str:
             f"call, median of {settings['rounds']} interleaved rounds, between two events on the "
             "GPU: on small images it is the time in which Python launches the kernels. In "
             "parentheses the time of the kernels alone. A loss without a backend's name uses what "
-            f"`auto` takes, here `{speed['auto']}`.\n",
+            f"`auto` takes, here `{speed['auto']}`. The kernel has become "
+            "[shorter](triton_kernel.md) since; how much faster is not measured.\n",
             *(_times(speed, dtype, name) for dtype, name in _tables(speed)),
             _memory(speed),
             _absent(speed),

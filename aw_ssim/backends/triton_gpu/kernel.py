@@ -2,17 +2,17 @@
 
 A program takes tile after tile and goes down it, ROWS rows at a time. A lane has one column; the
 windows about its pixels in these rows are its block. It holds the pixels that they see in its
-column in registers, and the sums of the pixels whose windows are not all known. A block goes
-through four passes:
+column in registers, and the gradients of those pixels whose windows are not all known. A block
+goes through four passes:
 
 1. `column_moments`: of the SIZE pixels about each row, down the column;
 2. `window_moments`: along the rows, from those of the columns beside;
-3. `spread`: derivatives of the windows, added to the sums of the pixels they see in the column;
-4. `sum_along`: the sums of the oldest rows, along them, which is the gradient.
+3. `gather_along`: the windows' brackets, which are their derivatives, back along the rows;
+4. `spread`: down the column, onto the gradients of the pixels.
 
-Lanes tell each other of passes 1 and 3 through the program's scratch, a few rows that stay in the
-cache; a barrier stands between every write and read of it. Every sum is taken about one pivot for
-the whole block, the mean of its windows' centres, which all of them see.
+Lanes tell each other of moments and brackets through the program's scratch, a few rows that stay
+in the cache; a barrier stands between every write and read of it. Every sum is taken about a pivot
+of the column or of the window, the mean of the block's centres, which all of its windows see.
 
 With padding "same" the windows beyond the image's edge are computed too, as mirror images of
 those within. A pixel then gathers from them what its own mirror images would have collected;
@@ -26,22 +26,21 @@ import triton.language as tl
 
 from .passes import (
     column_moments,
-    complete_sums,
     formulas,
+    gather_along,
     load_maps,
+    pivots_of,
     spread,
     store_block,
     store_maps,
-    sum_along,
+    together,
     window_moments,
 )
 from .rows import (
     inside,
     inverse,
-    last_finite,
     load_rows,
     load_taps,
-    nearest_visible,
     part,
     times,
     twice_on_edges,
@@ -121,12 +120,12 @@ def tiles_kernel(
     EDGE: tl.constexpr = 2 * HALF if GRADIENTS else HALF
     OWN: tl.constexpr = LANES - 2 * EDGE
     HELD: tl.constexpr = SIZE + ROWS - 1
-    # Of a pixel.
-    SUMS: tl.constexpr = 5 if GRADIENTS == 2 else (3 if GRADIENTS else 0)
+    # Of a bracket.
+    PARTS: tl.constexpr = 5 if GRADIENTS == 2 else 3
     # Fields of a block in the scratch, always an even number, of ROWS values for each lane.
     PITCH: tl.constexpr = (LANES + BESIDE) * ROWS
     MOMENTS: tl.constexpr = 8 if MASKED or ROWS == 1 else 6
-    FIELDS: tl.constexpr = MOMENTS + ((SUMS + 4 - ROWS) // 2 * 2 if GRADIENTS else 0)
+    FIELDS: tl.constexpr = MOMENTS + ((PARTS + 4 - ROWS) // 2 * 2 if GRADIENTS else 0)
 
     lanes = tl.arange(0, LANES)
     # Of a block.
@@ -140,7 +139,7 @@ def tiles_kernel(
     tl.debug_barrier()
     own_place = (lanes + BESIDE)[:, None] * 2 * ROWS + tl.arange(0, 2 * ROWS)[None, :]
     at_moments = own_scratch + own_place
-    at_sums = at_moments + MOMENTS * PITCH
+    at_brackets = at_moments + MOMENTS * PITCH
     border = 0 if SAME else HALF
     map_height, map_width = height - 2 * border, width - 2 * border
     map_size = tl.cast(planes, tl.int64) * map_height * map_width
@@ -175,23 +174,19 @@ def tiles_kernel(
             height,
             scale,
         )
-        hidden = ((), ())
-        if MASKED:
-            hidden = nearest_visible(source, first, first + HELD - 1)
-        held_x, held_y, held_shares = load_rows(source, hidden, first, HELD - ROWS, MASKED)
-        held_sums = zeros((HELD - ROWS) * SUMS, LANES)
+        held_x, held_y, held_shares = load_rows(source, first, HELD - ROWS, MASKED)
+        held_gradients = zeros((HELD - ROWS) * GRADIENTS, LANES)
         loss = tl.zeros([LANES, ROWS], tl.float32)
 
         # The oldest of the rows that are held: its pixels, and those of the ROWS - 1 below, are
         # complete. Their numbers and those of the windows' centres, HALF below, are the image's.
         for oldest in range(first, bottom if GRADIENTS else bottom - HALF, ROWS):
-            if MASKED and SIZE > 1:
-                hidden = last_finite(held_x, hidden[0]), last_finite(held_y, hidden[1])
-            new = load_rows(source, hidden, oldest + HELD - ROWS, ROWS, MASKED)
+            new = load_rows(source, oldest + HELD - ROWS, ROWS, MASKED)
             held_x, held_y = held_x + new[0], held_y + new[1]
             held_shares = held_shares + new[2]
-            held_sums = held_sums + zeros(ROWS * SUMS, LANES)
-            moments = column_moments(held_x, held_y, held_shares, held_taps, MASKED)
+            pivots = pivots_of(held_x, held_y, held_shares, held_taps, ROWS, MASKED)
+            moments = column_moments(held_x, held_y, held_shares, held_taps, pivots, MASKED)
+            moments = moments + together(pivots[0][:, None], pivots[1][:, None], ROWS)
             store_block(at_moments, moments, PITCH)
             tl.debug_barrier()
 
@@ -234,30 +229,30 @@ def tiles_kernel(
                     derivatives = formulas.product_derivatives(m, c2, shared, weights)
                 else:
                     derivatives = formulas.terms_derivatives(m, c2, shared, weights)
-                brackets = formulas.bracket_of(m, derivatives)
-                held_sums = spread(held_sums, m, brackets, held_x, held_y, held_taps)
-                store_block(at_sums, complete_sums(held_sums, held_x, held_y, ROWS), PITCH)
+                base_x, own_x, base_y, own_y, cross = formulas.bracket_of(m, derivatives)
+                brackets = part((cross, base_x, own_x, base_y, own_y), 0, PARTS)
+                store_block(at_brackets, brackets + together(m[0], m[1], ROWS), PITCH)
             # Also before the next rows' moments take the place of these.
             tl.debug_barrier()
-            # Triton 3.3 cannot join a constant and a number by "and".
-            if GRADIENTS:  # noqa: SIM102
-                if oldest + ROWS > top:
-                    gradients = sum_along(at_sums, held_x, held_y, taps, SIZE, ROWS, SUMS, PITCH)
-                    done_row = oldest + rows
-                    factor = scale
-                    if SAME:
-                        factor /= twice_on_edges(done_row, height)
-                        factor /= twice_on_edges(column, width)
-                    where = own_column & (column < width) & (done_row >= top) & (done_row < bottom)
-                    for image in tl.static_range(GRADIENTS):
-                        gradient = gradients[image] * factor
-                        if MASKED:
-                            done_share = held_shares[0][:, None]
-                            # Also 0 where the gathered sum is not finite.
-                            gradient = tl.where(done_share > 0, gradient * done_share, 0.0)
-                        to = (grad_y if image else grad_x) + (plane * height + done_row) * width
-                        tl.store(to + column, gradient, mask=where)
-            held_sums = part(held_sums, ROWS * SUMS, (HELD - ROWS) * SUMS)
+            if GRADIENTS:
+                brackets = gather_along(at_brackets, pivots, taps, SIZE, ROWS, PARTS, PITCH)
+                gradients, held_gradients = spread(
+                    held_gradients, brackets, pivots, held_x, held_y, held_taps
+                )
+                done_row = oldest + rows
+                factor = scale
+                if SAME:
+                    factor /= twice_on_edges(done_row, height)
+                    factor /= twice_on_edges(column, width)
+                where = own_column & (column < width) & (done_row >= top) & (done_row < bottom)
+                for image in tl.static_range(GRADIENTS):
+                    gradient = gradients[image] * factor
+                    if MASKED:
+                        done_share = held_shares[0][:, None]
+                        # Also 0 where the gathered sum is not finite.
+                        gradient = tl.where(done_share > 0, gradient * done_share, 0.0)
+                    to = (grad_y if image else grad_x) + (plane * height + done_row) * width
+                    tl.store(to + column, gradient, mask=where)
             held_x, held_y = part(held_x, ROWS, HELD - ROWS), part(held_y, ROWS, HELD - ROWS)
             held_shares = part(held_shares, ROWS, HELD - ROWS if MASKED else 0)
         tl.store(sums + tile, tl.sum(loss))

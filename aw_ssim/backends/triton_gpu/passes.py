@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton.language as tl
 
 from ...formulas import EPS, compiled
-from .rows import inverse, jit, part, times
+from .rows import inverse, jit, part, times, zeros
 
 
 @jit
@@ -39,30 +39,33 @@ formulas = compiled(
 
 
 @jit
-def column_moments(x, y, shares, taps, MASKED: tl.constexpr):
-    """A block's moments and pivots, as `store_block` takes them; before the pivots a mask's weight.
-
-    The rows share their pivots, the means of their pixels. A masked block is one window, and its
-    pivots are the weighted means.
-    """
-    SIZE: tl.constexpr = len(taps)
-    ROWS: tl.constexpr = len(x) - SIZE + 1
-    zero = tl.zeros_like(x[0])
-    total = zero
+def pivots_of(x, y, shares, taps, ROWS: tl.constexpr, MASKED: tl.constexpr):
+    """A column's pivots, which all windows of the block see: the mean of the centres; with a mask
+    the weighted mean, and the column's weight."""
+    total = tl.zeros_like(x[0])
     if MASKED:
-        pivot_x, pivot_y = zero, zero
-        for j in tl.static_range(SIZE):
+        pivot_x, pivot_y = total, total
+        for j in tl.static_range(len(taps)):
             weight = taps[j] * shares[j]
             pivot_x, pivot_y = pivot_x + weight * x[j], pivot_y + weight * y[j]
             total += weight
         pivot_x, pivot_y = quotient(pivot_x, total), quotient(pivot_y, total)
     else:
-        pivot_x, pivot_y = mean_of(x, SIZE // 2, ROWS), mean_of(y, SIZE // 2, ROWS)
+        pivot_x, pivot_y = mean_of(x, len(taps) // 2, ROWS), mean_of(y, len(taps) // 2, ROWS)
+    return pivot_x, pivot_y, total
+
+
+@jit
+def column_moments(x, y, shares, taps, pivots, MASKED: tl.constexpr):
+    """A block's moments about its column's pivots, and with a mask the column's weight."""
+    SIZE: tl.constexpr = len(taps)
+    ROWS: tl.constexpr = len(x) - SIZE + 1
+    zero = tl.zeros_like(x[0])
     sums = ()
     for _ in tl.static_range(ROWS):
         sums = sums + ((zero, zero, zero, zero, zero),)
     for j in tl.static_range(len(x)):
-        dx, dy = x[j] - pivot_x, y[j] - pivot_y
+        dx, dy = x[j] - pivots[0], y[j] - pivots[1]
         values = (dx, dy, dx * dx, dy * dy, dx * dy)
         more = ()
         for r in tl.static_range(ROWS):
@@ -76,11 +79,11 @@ def column_moments(x, y, shares, taps, MASKED: tl.constexpr):
         sums = more
     stacked = stack(sums)
     if MASKED:
-        stacked = times(stacked, inverse(total)[:, None])
+        stacked = times(stacked, inverse(pivots[2])[:, None])
     moments = part(formulas.moments_of(0.0, 0.0, stacked), 2, 5)
     if MASKED:
-        moments = moments + (total[:, None],)
-    return moments + together(pivot_x, pivot_y, ROWS)
+        moments = moments + (pivots[2][:, None],)
+    return moments
 
 
 @jit
@@ -146,76 +149,76 @@ def _weighted_pivots(at, taps, SIZE: tl.constexpr, PITCH: tl.constexpr):
 
 
 @jit
-def spread(sums, m, brackets, x, y, taps):
-    """Adds the windows' brackets to the sums of the pixels that they see in their column.
-
-    The sums of a pixel are taken about the pixel itself.
-    """
-    FIELDS: tl.constexpr = len(sums) // len(x)
-    ROWS: tl.constexpr = len(x) - len(taps) + 1
-    pivot_x, pivot_y = m[0].reshape([m[0].shape[0]]), m[1].reshape([m[0].shape[0]])
-    windows = unstack(brackets, ROWS)
-    new = ()
-    for place in tl.static_range(len(x)):
-        one = part(sums, place * FIELDS, FIELDS)
-        dx, dy = x[place] - pivot_x, y[place] - pivot_y
-        for r in tl.static_range(ROWS):
-            if place >= r and place - r < len(taps):
-                one = _add_window(one, taps[place - r], windows[r], dx, dy)
-        new = new + one
-    return new
-
-
-@jit
-def _add_window(sums, tap, bracket, dx, dy):
-    """A window's bracket, moved by dx and dy from its pivots to a pixel: the cross factor first."""
-    base_x, own_x, base_y, own_y, cross = bracket
-    base = formulas.bracket_at(base_x, own_x, cross, dx, dy)
-    new = (sums[0] + tap * cross, sums[1] + tap * base, sums[2] + tap * own_x)
-    if len(sums) == 5:
-        base = formulas.bracket_at(base_y, own_y, cross, dy, dx)
-        new = new + (sums[3] + tap * base, sums[4] + tap * own_y)
-    return new
-
-
-@jit
-def complete_sums(sums, x, y, ROWS: tl.constexpr):
-    """The ROWS oldest pixels' sums about pivots of theirs, as `store_block` takes them."""
-    FIELDS: tl.constexpr = len(sums) // len(x)
-    pivot_x, pivot_y = mean_of(x, 0, ROWS), mean_of(y, 0, ROWS)
-    found = ()
-    for r in tl.static_range(ROWS):
-        cross, own_x = sums[r * FIELDS], sums[r * FIELDS + 2]
-        dx, dy = pivot_x - x[r], pivot_y - y[r]
-        base = formulas.bracket_at(sums[r * FIELDS + 1], own_x, cross, dx, dy)
-        moved = (cross, base, own_x)
-        if FIELDS == 5:
-            own_y = sums[r * FIELDS + 4]
-            base = formulas.bracket_at(sums[r * FIELDS + 3], own_y, cross, dy, dx)
-            moved = moved + (base, own_y)
-        found = found + (moved,)
-    return stack(found) + together(pivot_x, pivot_y, ROWS)
-
-
-@jit
-def sum_along(
-    at, x, y, taps, SIZE: tl.constexpr, ROWS: tl.constexpr, SUMS: tl.constexpr, PITCH: tl.constexpr
+def gather_along(
+    at,
+    pivots,
+    taps,
+    SIZE: tl.constexpr,
+    ROWS: tl.constexpr,
+    SUMS: tl.constexpr,
+    PITCH: tl.constexpr,
 ):
-    """The gradients of the ROWS oldest pixels, from the complete sums of the columns around."""
-    own = ()
-    for r in tl.static_range(ROWS):
-        own = own + ((x[r], y[r]),)
-    x, y = stack(own)
-    grad_x = tl.zeros_like(x)
-    grad_y = grad_x
+    """The windows' brackets along the rows, summed about the column's pivots.
+
+    Args:
+        at: where this lane has written the brackets of its own windows.
+    """
+    pivot_x, pivot_y = pivots[0][:, None], pivots[1][:, None]
+    zero = tl.zeros([at.shape[0], ROWS], tl.float32)
+    cross, base_x, own_x, base_y, own_y = zero, zero, zero, zero, zero
     for j in range(SIZE):
         entry = load_block(at + (j - SIZE // 2) * 2 * ROWS, SUMS, ROWS, PITCH)
         tap = tl.load(taps + j)
-        dx, dy = x - entry[0], y - entry[1]
-        grad_x += tap * formulas.bracket_at(entry[3], entry[4], entry[2], dx, dy)
+        dx, dy = pivot_x - entry[0], pivot_y - entry[1]
+        cross += tap * entry[2]
+        base_x += tap * formulas.bracket_at(entry[3], entry[4], entry[2], dx, dy)
+        own_x += tap * entry[4]
         if SUMS == 5:
-            grad_y += tap * formulas.bracket_at(entry[5], entry[6], entry[2], dy, dx)
-    return grad_x, grad_y
+            base_y += tap * formulas.bracket_at(entry[5], entry[6], entry[2], dy, dx)
+            own_y += tap * entry[6]
+    return part((cross, base_x, own_x, base_y, own_y), 0, SUMS)
+
+
+@jit
+def spread(held, brackets, pivots, x, y, taps):
+    """Adds a block's brackets to the gradients of the pixels that it sees in its column.
+
+    Args:
+        held: of all rows but the ROWS newest, those of both images side by side.
+
+    Returns:
+        The gradients of the ROWS oldest rows, LANES x ROWS, which are complete; those of the rest.
+    """
+    ROWS: tl.constexpr = len(x) - len(taps) + 1
+    OLDER: tl.constexpr = len(taps) - 1
+    IMAGES: tl.constexpr = len(brackets) // 2
+    windows = unstack(brackets, ROWS)
+    done, rest = (), ()
+    for place in tl.static_range(len(x)):
+        if place < OLDER:
+            one = part(held, place * IMAGES, IMAGES)
+        else:
+            one = zeros(IMAGES, x[0].shape[0])
+        dx, dy = x[place] - pivots[0], y[place] - pivots[1]
+        for r in tl.static_range(ROWS):
+            if place >= r and place - r < len(taps):
+                one = _add_bracket(one, taps[place - r], windows[r], dx, dy)
+        if place < ROWS:
+            done = done + (one,)
+        else:
+            rest = rest + one
+    return stack(done), rest
+
+
+@jit
+def _add_bracket(gradients, tap, bracket, dx, dy):
+    """A bracket by its tap, dx and dy from its pivots; its cross factor comes first."""
+    x = formulas.bracket_at(bracket[1], bracket[2], bracket[0], dx, dy)
+    new = (gradients[0] + tap * x,)
+    if len(gradients) == 2:
+        y = formulas.bracket_at(bracket[3], bracket[4], bracket[0], dy, dx)
+        new = new + (gradients[1] + tap * y,)
+    return new
 
 
 @jit
@@ -247,11 +250,11 @@ def unstack(fields, ROWS: tl.constexpr):
 
 @jit
 def together(pivot_x, pivot_y, ROWS: tl.constexpr):
-    """Pivots as fields of LANES x ROWS: both are one where there are two rows."""
+    """Pivots, LANES x 1, as fields of LANES x ROWS: both are one where there are two rows."""
     if ROWS == 2:
-        return (tl.join(pivot_x, pivot_y),)
+        return (tl.join(pivot_x, pivot_y).reshape([pivot_x.shape[0], 2]),)
     else:
-        return (pivot_x[:, None], pivot_y[:, None])
+        return pivot_x, pivot_y
 
 
 @jit

@@ -35,14 +35,12 @@ def load_taps(taps, SIZE: tl.constexpr):
 
 
 @jit
-def load_rows(source, hidden, first, COUNT: tl.constexpr, MASKED: tl.constexpr):
+def load_rows(source, first, COUNT: tl.constexpr, MASKED: tl.constexpr):
     """COUNT rows of both images and the mask, mirrored at the image's edges.
 
     Args:
         source: this lane's first pixels of both images and the mask, the strides down, the height
             and the scale.
-        hidden: what both images' hidden pixels are replaced by, as long as none above is seen; a
-            value near by, because sums are taken about each pixel.
     """
     images, downs, height, scale = source
     rows_x, rows_y, rows_of_mask = (), (), ()
@@ -53,44 +51,10 @@ def load_rows(source, hidden, first, COUNT: tl.constexpr, MASKED: tl.constexpr):
         if MASKED:
             share = tl.load(images[2] + row * downs[2])
             # Multiplying would let a hidden NaN through.
-            x, y = tl.where(share > 0, x, hidden[0]), tl.where(share > 0, y, hidden[1])
-            hidden = tl.where(finite(x), x, hidden[0]), tl.where(finite(y), y, hidden[1])
+            x, y = tl.where(share > 0, x, 0.0), tl.where(share > 0, y, 0.0)
             rows_of_mask = rows_of_mask + (share,)
         rows_x, rows_y = rows_x + (x,), rows_y + (y,)
     return rows_x, rows_y, rows_of_mask
-
-
-@jit
-def nearest_visible(source, first, end):
-    """Of each image, the last pixel of some rows that is seen, else the mean of other lanes'."""
-    images, downs, height, scale = source
-    found_x = tl.zeros(images[0].shape, tl.float32)
-    found_y = found_x
-    found = found_x
-    for i in range(first, end):
-        row = inside(i, height).to(tl.int64)
-        share = tl.load(images[2] + row * downs[2])
-        x = tl.load(images[0] + row * downs[0]).to(tl.float32) * scale
-        y = tl.load(images[1] + row * downs[1]).to(tl.float32) * scale
-        good = (share > 0) & finite(x) & finite(y)
-        found_x, found_y = tl.where(good, x, found_x), tl.where(good, y, found_y)
-        found = tl.where(good, 1.0, found)
-    count = tl.maximum(tl.sum(found), 1.0)
-    mean_x, mean_y = tl.sum(found_x) / count, tl.sum(found_y) / count
-    return tl.where(found > 0, found_x, mean_x), tl.where(found > 0, found_y, mean_y)
-
-
-@jit
-def last_finite(held, other):
-    """The row held last, whose hidden pixels stand for others already; `other` for a NaN in it."""
-    last = held[len(held) - 1]
-    return tl.where(finite(last), last, other)
-
-
-@jit
-def finite(value):
-    """A difference of the value to itself would be joined with the product it comes from."""
-    return tl.abs(value) < float("inf")
 
 
 @jit
