@@ -131,6 +131,7 @@ def _prepared(
     image_checks.images(x, y, names)
     image_checks.image_size(x, names[0], options.smallest_image, options.padding)
     x, y = gradient_as(x), gradient_as(y)
+    pixels = math.prod(x.shape[2:])
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     dimensions = x.ndim - 2
     seen = centre = None
@@ -155,6 +156,9 @@ def _prepared(
         options = options._replace(padding="valid")
     chosen = choose_backend(options.backend, x, y, width, mask, options.window_size).name
     options = options.population(options.window_size**dimensions)
+    if options.l1 and options.reduction != "sum":
+        windows = _counts(x, None, options.margin) / x.shape[1]
+        options = options._replace(l1=options.l1 * windows / pixels)
     return Inputs(x, y, taps, seen), centre, options._replace(backend=chosen)
 
 

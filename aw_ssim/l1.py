@@ -17,7 +17,7 @@ from torch.autograd import Function
 from . import checks
 from .availability import being_exported
 from .backends.interface import inside
-from .comparison import SMALLEST_RANGE, window_width
+from .comparison import SMALLEST_RANGE, compare, window_width
 from .gaussian_window import window_for
 from .image_checks import inside_torch_func
 from .loss import SSIMLoss, StructuralLoss
@@ -70,13 +70,23 @@ class CombinedL1Loss(nn.Module):
         data_range: float | Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch of images; arguments and result as for the structural loss."""
-        # It checks the images and the mask first.
-        structural: Tensor = self.structural(prediction, target, mask, data_range)
         options = self.structural.options()
         if data_range is not None:
             options = options._replace(data_range=data_range)
+        if mask is None and self._takes_one_pass(options):
+            options = options._replace(l1=(1 - self.mix) / self.mix)
+            names = ("prediction", "target")
+            compared = compare(prediction, target, None, self.structural.sigma, options, names)
+            return self.mix * compared.loss
+        # It checks the images and the mask first.
+        structural: Tensor = self.structural(prediction, target, mask, data_range)
         l1 = self._l1(prediction, target, mask, options)
         return self.mix * structural + (1 - self.mix) * l1
+
+    def _takes_one_pass(self, options: Options) -> bool:
+        """Whether a backend can add the pixels to its sums of windows, and their gradients."""
+        plain = type(self.structural).forward is StructuralLoss.forward and not self.smoothed
+        return plain and self.mix > 0 and options.reduction != "none" and not _traced()
 
     @property
     def reduction(self) -> str:
@@ -189,12 +199,15 @@ def _smoothed(image: Tensor, taps: Tensor) -> Tensor:
 
 def _weighted_sums(x: Tensor, y: Tensor, mask: Tensor | None, weight: Tensor | None) -> Tensor:
     """The sum of ``weight * |x - y|`` in each plane, N x C, over pixels that the mask shows."""
-    traced = torch.compiler.is_compiling() or inside_torch_func() or being_exported()
-    if traced or (weight is not None and weight.requires_grad):
+    if _traced() or (weight is not None and weight.requires_grad):
         difference = _difference(x, y, mask).abs()
         return _plane_sums(difference if weight is None else difference * weight)
     sums: Tensor = _WeightedSums.apply(x, y, mask, weight)
     return sums
+
+
+def _traced() -> bool:
+    return torch.compiler.is_compiling() or inside_torch_func() or being_exported()
 
 
 def _difference(x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:

@@ -31,6 +31,7 @@ class StructuralLoss(nn.Module):
     window: str
     covariance: str
     backend: str
+    l1: float
     sigma: float | Tensor | SigmaSchedule
 
     counts_planes_alike = False
@@ -85,7 +86,7 @@ class StructuralLoss(nn.Module):
         weights = ", ".join(f"{weight:.4g}" for weight in self.weights)
         parts = [] if self.product else [f"weights=({weights})"]
         for name, value in self.options()._asdict().items():
-            if name not in ("weights", "product"):
+            if name not in ("weights", "product", "l1"):
                 parts.append(f"{name}={_brief(value)}")
         if not isinstance(self.sigma, SigmaSchedule):
             parts.append(f"sigma={_brief(self.sigma)}")

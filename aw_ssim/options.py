@@ -33,6 +33,8 @@ class Options(NamedTuple):
     window: str = "gaussian"
     covariance: str = "population"
     backend: str = "auto"
+    l1: float = 0.0
+    """What `CombinedL1Loss` adds to a sum over windows: so much of each pixel's |x - y|."""
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], **others: Any) -> Options:
@@ -54,6 +56,7 @@ class Options(NamedTuple):
             window=checks.choice("window", self.window, checks.WINDOWS),
             covariance=checks.choice("covariance", self.covariance, checks.COVARIANCES),
             backend=checks.choice("backend", self.backend, ("auto", *BACKENDS)),
+            l1=self.l1,
         )
 
     @property

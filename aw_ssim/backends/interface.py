@@ -26,7 +26,8 @@ class Outputs(NamedTuple):
     """The tensors to fill, all of the dtype to compute in; what is not wanted is not there."""
 
     sums: Tensor | None
-    """N x C: the weighted shortfalls of a channel's windows, each by the mask at its centre."""
+    """N x C: the weighted shortfalls of a channel's windows, each by the mask at its centre, and
+    `Options.l1` times its pixels' |x - y|, over which no mask lies then."""
     maps: Tensor | None
     """K x N x C x H' x W', of volumes K x N x C x D' x H' x W': the shortfalls, 1 - l, 1 - c and
     1 - s, or 1 - l c s alone."""

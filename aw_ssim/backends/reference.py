@@ -25,6 +25,7 @@ def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
     """As `interface.Backend` describes it."""
     taps, mask = inputs.taps, inputs.mask
     x, y = (image.to(taps.dtype) / options.divisor for image in (inputs.x, inputs.y))
+    apart = x - y
     if options.same:
         x, y = reflect(x, taps), reflect(y, taps)
         mask = None if mask is None else reflect(mask, taps)
@@ -35,7 +36,8 @@ def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
         return torch.stack(shortfalls)
     loss = sum(w * term for w, term in zip(options.term_weights, shortfalls, strict=True))
     assert isinstance(loss, Tensor)
-    return (loss if mask is None else loss * inside(mask, half)).sum(spatial)
+    sums = (loss if mask is None else loss * inside(mask, half)).sum(spatial)
+    return sums + options.l1 * apart.abs().sum(spatial) if options.l1 else sums
 
 
 def window_moments(x: Tensor, y: Tensor, taps: Tensor, mask: Tensor | None) -> Moments:

@@ -27,11 +27,12 @@ pytestmark = pytest.mark.skipif(
 )
 IMAGES = ("x", "y")
 FLOATS = ("mask", "upstream", "taps", "scratch", "sums", "maps", "grad_x", "grad_y")
-NUMBERS = ("scale", "c1", "c2", "a", "b", "g")
+NUMBERS = ("scale", "c1", "c2", "a", "b", "g", "l1")
 DEFAULT = {
     "SIZE": 11,
     "SAME": False,
     "PRODUCT": False,
+    "L1": False,
     "MASKED": False,
     "UPSTREAM": False,
     "MAPS": False,

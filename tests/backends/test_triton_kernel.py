@@ -12,7 +12,7 @@ from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
 from triton_cases import DEVICE, WEIGHTS, only_where_it_runs, pair
 
-from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim_components
+from aw_ssim import AWSSIMLoss, CombinedL1Loss, SSIMLoss, aw_ssim, ssim_components
 
 pytestmark = only_where_it_runs
 
@@ -261,3 +261,26 @@ def test_components_go_through_the_kernel() -> None:
     expected = oracle.windows(x, y, window_size=3)
     for actual, wanted in zip(maps, expected[:3], strict=True):
         assert_value_close(actual.cpu(), wanted, x.dtype)
+
+
+@pytest.mark.parametrize(("window_size", "padding"), [(5, "same"), (13, "valid")])
+def test_l1_in_the_same_pass(window_size: int, padding: str) -> None:
+    images = (noise(seed, torch.empty(2, 1, 14, 20)) for seed in (0, 1))
+    x, y = (image.to(DEVICE).requires_grad_() for image in images)
+    structural = SSIMLoss(
+        window_size=window_size,
+        padding=padding,
+        data_range=2.0,
+        reduction="image",
+        backend="triton",
+    )
+    value = CombinedL1Loss(structural, mix=0.2)(x, y)
+    expected = 0.2 * structural(x, y) + 0.8 * (x - y).abs().mean((1, 2, 3)) / 2
+    torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(CombinedL1Loss(structural, mix=0.2)(x, y), value)
+    upstream = torch.tensor([1.0, -3.0], device=DEVICE)
+    gradients = torch.autograd.grad(value, (x, y), upstream)
+    references = torch.autograd.grad(expected, (x, y), upstream)
+    for gradient, reference in zip(gradients, references, strict=True):
+        assert_gradient_close(gradient.cpu(), reference.double().cpu(), x.dtype)

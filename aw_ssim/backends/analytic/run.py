@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ... import formulas
 from ...options import Options
+from .. import absolute
 from ..interface import Inputs, Outputs, inside
 from .passes import Found, gather, moments
 
@@ -54,6 +55,8 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
                 gather(found, bracket, group.taps, targets)
         for gradient, whole in zip(gradients, wholes, strict=True):
             group.store(gradient, whole)
+    if options.l1:
+        absolute.add(inputs, options, out)
 
 
 def _evaluate(

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ...options import Options
+from .. import absolute
 from ..interface import Inputs, Outputs
 from . import kernel
 from .kernel import ROWS, Job, Scratch, cut, reset, scratch
@@ -72,6 +73,8 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         other.result()
     if out.sums is not None:
         out.sums.copy_(sums.sum(1).view(n, c))
+    if options.l1:
+        absolute.add(inputs, options, out)
 
 
 def _work(job: Job, mask: Any, weights: Sequence[float]) -> None:

@@ -26,6 +26,7 @@ import triton.language as tl
 
 from .passes import (
     column_moments,
+    differences,
     formulas,
     gather_along,
     load_maps,
@@ -94,9 +95,11 @@ def tiles_kernel(
     a,
     b,
     g,
+    l1,
     SIZE: tl.constexpr,
     SAME: tl.constexpr,
     PRODUCT: tl.constexpr,
+    L1: tl.constexpr,
     MASKED: tl.constexpr,
     UPSTREAM: tl.constexpr,
     MAPS: tl.constexpr,
@@ -114,6 +117,7 @@ def tiles_kernel(
         maps: K x N x C x H' x W', written if MAPS; K is 1 if PRODUCT, else 3.
         grad_x, grad_y: N x C x H x W, written if GRADIENTS is 1 (x alone) or 2.
         scale: 1 / data_range.
+        l1: what a pixel's |x - y| adds to the loss, if L1; it comes with no mask.
     """
     HALF: tl.constexpr = SIZE // 2
     # Columns and rows at a tile's edge whose windows, or pixels, lack some of what they see.
@@ -180,7 +184,7 @@ def tiles_kernel(
 
         # The oldest of the rows that are held: its pixels, and those of the ROWS - 1 below, are
         # complete. Their numbers and those of the windows' centres, HALF below, are the image's.
-        for oldest in range(first, bottom if GRADIENTS else bottom - HALF, ROWS):
+        for oldest in range(first, bottom if GRADIENTS or L1 else bottom - HALF, ROWS):
             new = load_rows(source, oldest + HELD - ROWS, ROWS, MASKED)
             held_x, held_y = held_x + new[0], held_y + new[1]
             held_shares = held_shares + new[2]
@@ -234,25 +238,31 @@ def tiles_kernel(
                 store_block(at_brackets, brackets + together(m[0], m[1], ROWS), PITCH)
             # Also before the next rows' moments take the place of these.
             tl.debug_barrier()
+            done_row = oldest + rows
+            done = own_column & (column < width) & (done_row >= top) & (done_row < bottom)
+            if L1:
+                apart = differences(held_x, held_y, ROWS)
+                loss += tl.where(done, l1 * tl.abs(apart), 0.0)
             if GRADIENTS:
                 brackets = gather_along(at_brackets, pivots, taps, SIZE, ROWS, PARTS, PITCH)
                 gradients, held_gradients = spread(
                     held_gradients, brackets, pivots, held_x, held_y, held_taps
                 )
-                done_row = oldest + rows
                 factor = scale
                 if SAME:
                     factor /= twice_on_edges(done_row, height)
                     factor /= twice_on_edges(column, width)
-                where = own_column & (column < width) & (done_row >= top) & (done_row < bottom)
                 for image in tl.static_range(GRADIENTS):
                     gradient = gradients[image] * factor
                     if MASKED:
                         done_share = held_shares[0][:, None]
                         # Also 0 where the gathered sum is not finite.
                         gradient = tl.where(done_share > 0, gradient * done_share, 0.0)
+                    if L1:
+                        up = l1 * scale * (1 - 2 * image)
+                        gradient += tl.where(apart > 0, up, tl.where(apart < 0, -up, 0.0))
                     to = (grad_y if image else grad_x) + (plane * height + done_row) * width
-                    tl.store(to + column, gradient, mask=where)
+                    tl.store(to + column, gradient, mask=done)
             held_x, held_y = part(held_x, ROWS, HELD - ROWS), part(held_y, ROWS, HELD - ROWS)
             held_shares = part(held_shares, ROWS, HELD - ROWS if MASKED else 0)
         tl.store(sums + tile, tl.sum(loss))

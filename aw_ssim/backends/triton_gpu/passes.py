@@ -222,6 +222,15 @@ def _add_bracket(gradients, tap, bracket, dx, dy):
 
 
 @jit
+def differences(x, y, ROWS: tl.constexpr):
+    """Of the ROWS oldest rows of pixels, as LANES x ROWS."""
+    apart = ()
+    for r in tl.static_range(ROWS):
+        apart = apart + ((x[r] - y[r],),)
+    return stack(apart)[0]
+
+
+@jit
 def stack(rows):
     """Fields of LANES x ROWS, from a tuple of fields of LANES for each of one or two rows."""
     fields = ()
