@@ -9,7 +9,7 @@
 # ncu say is printed, where they are installed; the rest goes into results/*_cuda.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-calls="python -m benchmarks.measure.kernel_calls"
+calls="python -m benchmarks.kernel_calls"
 python -m pytest -q -n auto tests/backends/test_triton_{kernel,accuracy,operators}.py
 if command -v compute-sanitizer > /dev/null; then
   compute-sanitizer --tool memcheck --error-exitcode 1 $calls

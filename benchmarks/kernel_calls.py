@@ -1,7 +1,7 @@
 """A few calls of the Triton kernel, for tools that watch one: see benchmarks/gpu.sh.
 
-compute-sanitizer --tool racecheck python -m benchmarks.measure.kernel_calls
-ncu -k tiles_kernel python -m benchmarks.measure.kernel_calls 5 5 1080 1920
+compute-sanitizer --tool racecheck python -m benchmarks.kernel_calls
+ncu -k tiles_kernel python -m benchmarks.kernel_calls 5 5 1080 1920
 """
 
 from __future__ import annotations
