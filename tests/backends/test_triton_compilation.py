@@ -15,8 +15,7 @@ triton = require_triton()
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("the interpreter compiles nothing", allow_module_level=True)
 
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
+from triton_compiled import compiled, types_of  # noqa: E402
 
 from aw_ssim.backends.triton_gpu import run  # noqa: E402
 from aw_ssim.backends.triton_gpu.kernel import SIZES, STRIDES, tiles_kernel  # noqa: E402
@@ -25,9 +24,6 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuob
 pytestmark = pytest.mark.skipif(
     not CUOBJDUMP.exists(), reason="this build of Triton has no compiler for NVIDIA's chips"
 )
-IMAGES = ("x", "y")
-FLOATS = ("mask", "upstream", "taps", "scratch", "sums", "maps", "grad_x", "grad_y")
-NUMBERS = ("scale", "c1", "c2", "a", "b", "g")
 DEFAULT = {
     "SIZE": 11,
     "SAME": False,
@@ -57,21 +53,12 @@ def machine_code(
     constants: dict[str, Any] = {**DEFAULT, **changes}
     kind = constants["SIZE"], constants["MASKED"], constants["GRADIENTS"]
     layout = run.layout(*kind, constants["SAME"], 256)
-    constants |= {"LANES": layout.lanes, "ROWS": layout.rows}
-    signature: dict[str, Any] = {
-        **dict.fromkeys(IMAGES, f"*{image}"),
-        **dict.fromkeys(FLOATS, "*fp32"),
-        **dict.fromkeys(STRIDES, integer),
-        **dict.fromkeys(SIZES, "i32"),
-        **dict.fromkeys(NUMBERS, "fp32"),
-        **dict.fromkeys(constants, "constexpr"),
-    }
-    aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(IMAGES + FLOATS))}
-    options = {"num_warps": layout.warps, "num_stages": 1, "enable_fp_fusion": True}
-    return triton.compile(
-        ASTSource(tiles_kernel, signature, constants, aligned),
-        target=GPUTarget("cuda", architecture, 32),
-        options=options | {"maxnreg": run.registers_of_a_thread(*kind)},
+    return compiled(
+        types_of(image, integer),
+        constants | {"LANES": layout.lanes, "ROWS": layout.rows},
+        architecture=architecture,
+        warps=layout.warps,
+        registers=run.registers_of_a_thread(*kind),
     )
 
 

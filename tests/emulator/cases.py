@@ -39,7 +39,7 @@ class Case(NamedTuple):
 BOTH = (True, True)
 CASES = {
     "default": Case((1, 2, 37, 70)),
-    "four warps": Case((1, 1, 24, 256)),
+    "four warps": Case((1, 1, 24, 128)),
     "two images, one program": Case((2, 1, 33, 151), gradients=BOTH, programs=1),
     "product, same": Case((1, 2, 21, 67), padding="same", product=True, gradients=BOTH),
     "masked": Case((1, 1, 40, 117), masked=True, programs=2),
@@ -53,7 +53,7 @@ CASES = {
         (1, 1, 50, 75), 33, "same", masked=True, maps=True, gradients=BOTH
     ),
     "half": Case((1, 3, 17, 131), 3, "same", gradients=BOTH, dtype=torch.float16, programs=3),
-    "bfloat16": Case((1, 2, 37, 70), dtype=torch.bfloat16),
+    "bfloat16": Case((1, 2, 37, 70), 3, gradients=BOTH, dtype=torch.bfloat16),
     "channels_last": Case((1, 3, 37, 70), layout="channels_last"),
     "transposed, target alone": Case(
         (1, 2, 19, 77), 5, "same", maps=True, gradients=(False, True), layout="transposed"

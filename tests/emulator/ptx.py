@@ -43,6 +43,7 @@ APPROXIMATE = ("div.full.f32", "sqrt.approx.ftz.f32")
 DIVIDES = re.compile(r"(div|rem)\.[su](32|64)")
 MEMORY = re.compile(r"(ld|st)\.(global|shared|shared::cta)(?:\.v([24]))?\.[bsuf](16|32|64)")
 ADDRESS = re.compile(r"\[\s*(%?[\w.$]+)\s*(?:\+\s*(-?\w+)\s*)?\]")
+NUMBER = re.compile(r"-?\d+|0x[0-9A-Fa-f]+|0f[0-9A-Fa-f]{8}")
 REGISTER = re.compile(r"%(p|rs|r|rd|f)\d+")
 BARRIERS = ("bar.sync", "barrier.sync.aligned")
 SHUFFLES = {"shfl.sync.bfly.b32": "butterfly", "shfl.sync.idx.b32": "indexed"}
@@ -122,18 +123,24 @@ class Program:
     def _statement(self, statement: Statement) -> None:
         before = len(self._instructions)
         match = re.fullmatch(r"(?:@(!?)(%p\d+)\s+)?([\w.:]+)\s*(.*)", statement.text)
-        if match is None:
-            raise UnknownInstructionError(f"the emulator cannot read {statement}")
-        negated, predicate, name, operands = match.groups()
-        self._instruction(SAME_BITS.get(name, name), _split(operands), statement)
+        try:
+            if match is None:
+                raise UnknownInstructionError("this form")
+            negated, predicate, name, operands = match.groups()
+            if predicate and name in SHUFFLES:
+                raise UnknownInstructionError(f"{name} of some lanes alone")
+            self._instruction(SAME_BITS.get(name, name), _split(operands))
+        except UnknownInstructionError as unknown:
+            raise UnknownInstructionError(
+                f"the emulator does not know {unknown}: {statement}. "
+                "Add it to tests/emulator/arithmetic.h or ptx.py"
+            ) from None
         for one in self._instructions[before:]:
             if predicate:
-                if one["operation"] in map(OPERATIONS.index, SHUFFLES.values()):
-                    raise UnknownInstructionError(f"a shuffle of some lanes alone: {statement}")
                 one |= {"predicate": self._slot(predicate), "negated": int(negated == "!")}
             self.statements.append(statement)
 
-    def _instruction(self, name: str, operands: Sequence[str], statement: Statement) -> None:
+    def _instruction(self, name: str, operands: Sequence[str]) -> None:
         if memory := MEMORY.fullmatch(name):
             self._memory(memory, operands)
         elif name.startswith("ld.param."):
@@ -141,7 +148,7 @@ class Program:
             at, _ = self.parameters[place]
             self._emit("parameter", operands[:1], offset=at + offset, width=int(name[-2:]) // 8)
             if name.endswith(".s32") and operands[0].startswith("%rd"):
-                self._compute("cvt.s64.s32", [operands[0]] * 2, statement)
+                self._compute("cvt.s64.s32", [operands[0]] * 2)
         elif name in ("bra", "bra.uni"):
             self._emit("branch", label=operands[0])
         elif name == "ret":
@@ -151,9 +158,9 @@ class Program:
         elif name in SHUFFLES and operands[3:] == ["31", "-1"]:
             self._emit(SHUFFLES[name], operands[:1], operands[1:3])
         elif name.startswith("mov.") and "{" in "".join(operands):
-            self._parts(name, operands, statement)
+            self._parts(name, operands)
         else:
-            self._compute(name, operands, statement)
+            self._compute(name, operands)
 
     def _memory(self, match: re.Match[str], operands: Sequence[str]) -> None:
         kind, space, count, bits = match.groups()
@@ -169,27 +176,22 @@ class Program:
             shared=int(space != "global"),
         )
 
-    def _parts(self, name: str, operands: Sequence[str], statement: Statement) -> None:
+    def _parts(self, name: str, operands: Sequence[str]) -> None:
         """A move between a register and its two halves."""
         half = f"b{int(name[-2:]) // 2}"
         if operands[1].startswith("{"):
-            self._compute(
-                f"join.{half}", [operands[0], *_split(operands[1].strip("{} "))], statement
-            )
+            self._compute(f"join.{half}", [operands[0], *_split(operands[1].strip("{} "))])
             return
         low, high = _split(operands[0].strip("{} "))
         # The first must not overwrite what the second reads.
         for part, to in (("low", low), ("high", high)):
             if to != "_":
-                self._compute(f"{part}.{half}", [to, operands[1]], statement)
+                self._compute(f"{part}.{half}", [to, operands[1]])
 
-    def _compute(self, name: str, operands: Sequence[str], statement: Statement) -> None:
+    def _compute(self, name: str, operands: Sequence[str]) -> None:
         computation = build.library().computation(name.encode())
         if computation < 0 or not operands:
-            raise UnknownInstructionError(
-                f"the emulator does not know {name}: {statement}. "
-                "Add it to tests/emulator/arithmetic.h or ptx.py"
-            )
+            raise UnknownInstructionError(name)
         self._emit(
             "compute",
             operands[:1],
@@ -212,7 +214,7 @@ class Program:
             if not name.startswith("%"):
                 self._constants[self._slots[name]] = _constant(name)
             elif name not in SPECIAL and not REGISTER.fullmatch(name):
-                raise UnknownInstructionError(f"the emulator does not know the register {name}")
+                raise UnknownInstructionError(f"the register {name}")
         return self._slots[name]
 
 
@@ -221,6 +223,8 @@ def _constant(text: str) -> int:
     if text == "global_smem":
         # Shared memory begins at 0.
         return 0
+    if NUMBER.fullmatch(text) is None:
+        raise UnknownInstructionError(f"the operand {text}")
     return int(text[2:], 16) if text.startswith("0f") else int(text, 0) % 2**64
 
 
@@ -232,5 +236,5 @@ def _split(operands: str) -> list[str]:
 def _address(text: str) -> tuple[str, int]:
     match = ADDRESS.fullmatch(text)
     if match is None:
-        raise UnknownInstructionError(f"the emulator cannot read the address {text}")
+        raise UnknownInstructionError(f"the address {text}")
     return match[1], int(match[2] or "0", 0)

@@ -34,9 +34,9 @@ def compiled(
     )
 
 
-def types_of(image: str = "fp32", integer: str = "i32", **others: str) -> dict[str, str]:
-    """Triton's types of the kernel's arguments, in their order."""
-    types = {
+def types_of(image: str = "fp32", integer: str = "i32") -> dict[str, str]:
+    """Triton's types of the kernel's arguments, in their order; the integer's is of the strides."""
+    return {
         **dict.fromkeys(IMAGES, f"*{image}"),
         **dict.fromkeys(FLOATS, "*fp32"),
         **dict.fromkeys(("grad_x", "grad_y"), f"*{image}"),
@@ -44,7 +44,6 @@ def types_of(image: str = "fp32", integer: str = "i32", **others: str) -> dict[s
         **dict.fromkeys(SIZES, "i32"),
         **dict.fromkeys(NUMBERS, "fp32"),
     }
-    return types | others
 
 
 @functools.cache
