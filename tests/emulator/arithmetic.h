@@ -186,7 +186,6 @@ static const Arithmetic ARITHMETIC[] = {
     OP32("high.b32", a >> 32)
     OP16("selp.b16", c ? a : b)
     OP32("selp.b32", c ? a : b)
-    OP32("selp.f32", c ? a : b)
     OP64("selp.b64", c ? a : b)
 
     OP64("and.pred", a & b)

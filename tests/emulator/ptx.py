@@ -33,9 +33,10 @@ SPECIAL = ("%tid.x", "%ctaid.x", "%ntid.x", "%nctaid.x")
 
 # Instructions that move or combine bits alike, whatever they stand for.
 SAME_BITS = {
-    **{f"mov.{kind}{bits}": f"mov.b{bits}" for kind in "us" for bits in (16, 32, 64)},
+    **{f"{op}.{kind}{bits}": f"{op}.b{bits}" for op in ("mov", "selp") for kind in "us"
+       for bits in (16, 32, 64)},
     **{f"{op}.rn.f32": f"{op}.f32" for op in ("add", "sub", "mul")},
-    **{"mov.f32": "mov.b32", "shr.b32": "shr.u32", "shr.b64": "shr.u64"},
+    **{"mov.f32": "mov.b32", "selp.f32": "selp.b32", "shr.b32": "shr.u32", "shr.b64": "shr.u64"},
     **{f"{op}.u{bits}": f"{op}.s{bits}" for op in ("add", "sub", "mul.lo", "mad.lo")
        for bits in (32, 64)},
 }  # fmt: skip

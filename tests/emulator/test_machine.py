@@ -222,6 +222,16 @@ def test_a_race_between_programs() -> None:
     assert "st.global.b32" in text
 
 
+def test_lanes_may_store_one_value_in_one_place() -> None:
+    body = "mov.b32 %r7, VALUE;\nst.global.b32 [%rd2], {%r7};"
+    _, found = launch(body.replace("VALUE", "5"))
+    assert found.findings == []
+    _, found = launch(body.replace("VALUE", "%r1"))
+    assert kinds(found) == {("write after write without a barrier", "between lanes of a warp")}
+    _, found = launch(body.replace("VALUE", "5"), threads=64)
+    assert kinds(found) == {("write after write without a barrier", "between warps")}
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
