@@ -36,7 +36,6 @@ struct Launch {
   i32 buffers_count, warps, programs, schedule;
   u64 seed;
   i32 noise;  // most units in the last place that an approximate result is off by
-  u64* executed;  // by how many threads each instruction was
   Finding* findings;
   i32 most_findings;
 };

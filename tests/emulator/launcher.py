@@ -17,7 +17,7 @@ from aw_ssim.backends.triton_gpu import run as launches
 from aw_ssim.backends.triton_gpu.kernel import SIZES, STRIDES
 
 from . import machine
-from .machine import Buffer, Result
+from .machine import Buffer
 from .ptx import Program
 
 PARAMETERS = (*POINTERS, *STRIDES, *SIZES, *NUMBERS)
@@ -27,13 +27,9 @@ TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"
 class Launch(NamedTuple):
     """One of the kernel, after it ran."""
 
-    program: Program
-    result: Result
     programs: int
     tiles: int
     warps: int
-    elements: int
-    """Of an image."""
     problems: list[str]
     """All that is wrong with it."""
 
@@ -121,8 +117,7 @@ class EmulatedGPU:
             if buffer.written and buffer.name != "scratch" and not (writes == 1).all():
                 never, often = np.sum(writes == 0), np.sum(writes > 1)
                 problems.append(f"{buffer.name}: {never} never written, {often} more than once")
-        tiles, elements = arguments["tiles"], arguments["x"].numel()
-        self.launches.append(Launch(program, result, programs, tiles, warps, elements, problems))
+        self.launches.append(Launch(programs, arguments["tiles"], warps, problems))
 
 
 _read = functools.cache(Program)

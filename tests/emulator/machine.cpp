@@ -161,7 +161,6 @@ class Machine {
     if (it.predicate >= 0)
       for (i32 lane = 0; lane < LANES; lane++)
         if ((warp.of(it.predicate)[lane] != 0) == (it.negated != 0)) lanes &= ~(1u << lane);
-    launch.executed[group.at] += __builtin_popcount(group.lanes);
     switch (it.operation) {
       case COMPUTE: compute(warp, it, lanes, w, group.at); break;
       case PARAMETER: {

@@ -44,7 +44,7 @@ class _Launch(ctypes.Structure):
         *(("constants_count", ctypes.c_int), ("special", ctypes.c_void_p)),
         *(("buffers", ctypes.c_void_p), ("buffers_count", ctypes.c_int)),
         *((name, ctypes.c_int) for name in ("warps", "programs", "schedule")),
-        *(("seed", ctypes.c_uint64), ("noise", ctypes.c_int), ("executed", ctypes.c_void_p)),
+        *(("seed", ctypes.c_uint64), ("noise", ctypes.c_int)),
         *(("findings", ctypes.c_void_p), ("most_findings", ctypes.c_int)),
     )
 
@@ -90,8 +90,6 @@ class Result(NamedTuple):
     findings: list[Finding]
     writes: list[NDArray[np.uint32]]
     """Of each buffer, how often each element was written."""
-    executed: NDArray[np.uint64]
-    """Of each instruction, by how many threads."""
 
 
 def run(
@@ -133,17 +131,16 @@ def run(
         )
     table[-1] = (_base(len(buffers)), shared, _at(scratchpad), _at(writes[-1]), 4, 1)
     parameters = _packed(program, arguments)
-    executed = np.zeros(len(program.instructions), np.uint64)
     found = np.zeros(MOST_FINDINGS, FINDING)
     launch = _Launch(
         *(_at(program.instructions), len(program.instructions), program.registers),
         *(_at(parameters), _at(program.constants), len(program.constants), _at(program.special)),
         *(_at(table), len(table), warps, programs, SCHEDULES.index(schedule), seed, noise),
-        *(_at(executed), _at(found), MOST_FINDINGS),
+        *(_at(found), MOST_FINDINGS),
     )
     count = min(build.library().run(ctypes.byref(launch)), MOST_FINDINGS)
     findings = [_finding(row, program, buffers) for row in found[:count]]
-    return Result(findings, writes[:-1], executed)
+    return Result(findings, writes[:-1])
 
 
 def _base(number: int) -> int:
