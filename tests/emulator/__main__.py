@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
+from tolerances import COMPILED_GRADIENT, TOLERANCES
 
 from . import cases
 from .cases import CASES, MASKED, Case, compare, errors
@@ -37,6 +38,7 @@ def every(options: argparse.Namespace) -> Iterator[str]:
             noisy = errors(case, compare(case, EmulatedGPU(architecture, noise=2)))
             print(f"{text}; approximate {noisy.gradient:.1e}; {time.monotonic() - started:.0f} s")
             yield from gpu.problems
+            yield from _too_far(name, case, noisy)
 
 
 def at_random(options: argparse.Namespace) -> Iterator[str]:
@@ -54,8 +56,8 @@ def at_random(options: argparse.Namespace) -> Iterator[str]:
         kind = "masked" if case.masked else "without a mask"
         worst[kind] = max(worst.get(kind, 0.0), found.gradient)
         count += 1
-        for problem in gpu.problems:
-            yield f"{case}: {problem}"
+        yield from (f"{case}: {problem}" for problem in gpu.problems)
+        yield from _too_far(str(case), case, found)
     print(f"{count} cases; largest error of a gradient: {worst}")
 
 
@@ -69,11 +71,19 @@ def masked(options: argparse.Namespace) -> Iterator[str]:
         found.append(errors(case, compare(case, gpu)).gradient)
         if name in MASKED:
             print(f"{name}: {found[-1]:.1e}", flush=True)
-        elif found[-1] > 5e-6:
+        elif found[-1] > COMPILED_GRADIENT[torch.float32]:
             print(f"{name}: {found[-1]:.1e}, {case}", flush=True)
         yield from gpu.problems
-    above = sum(error > 5e-6 for error in found)
-    print(f"{len(found)} cases, {above} above 5e-6, largest {max(found):.1e}")
+    bar = COMPILED_GRADIENT[torch.float32]
+    above = sum(error > bar for error in found)
+    print(f"{len(found)} cases, {above} above {bar:.0e}, largest {max(found):.1e}")
+
+
+def _too_far(name: str, case: Case, found: cases.Errors) -> Iterator[str]:
+    """What is wrong with the numbers."""
+    allowed = cases.Errors(TOLERANCES[case.dtype].value, COMPILED_GRADIENT[case.dtype])
+    if not (found.value <= allowed.value and found.gradient <= allowed.gradient):
+        yield f"{name}: {found}, of which {allowed} are allowed"
 
 
 def _described(case: Case, gpu: EmulatedGPU, found: cases.Errors) -> str:

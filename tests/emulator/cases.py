@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 from typing import NamedTuple
 
@@ -117,8 +118,8 @@ class Errors(NamedTuple):
     gradient: float
 
 
-def compare(case: Case, gpu: EmulatedGPU) -> Outcome:
-    """Makes the comparison on the emulated GPU."""
+def compare(case: Case, gpu: EmulatedGPU | None) -> Outcome:
+    """Makes the comparison on the emulated GPU, or with None where backend "triton" runs itself."""
     middle, deviation = case.contrast
     x = middle + deviation * noise(0, torch.empty(case.shape))
     y = x + 0.5 * deviation * noise(1, x)
@@ -135,8 +136,9 @@ def compare(case: Case, gpu: EmulatedGPU) -> Outcome:
         loss = SSIMLoss(reduction=reduction, **options)
     else:
         loss = AWSSIMLoss(WEIGHTS, reduction=reduction, **options)
-    gpu.programs = case.programs
-    with gpu:
+    if gpu is not None:
+        gpu.programs = case.programs
+    with gpu or contextlib.nullcontext():
         result = loss(*leaves, mask)
         upstream = noise(9, result) if case.maps else torch.ones(())
         if any(case.gradients):

@@ -34,7 +34,7 @@ struct Launch {
   const i32* special;  // registers of the thread, the program, threads and programs, or -1
   const Buffer* buffers;  // the last is the shared memory of a program
   i32 buffers_count, warps, programs, schedule;
-  u64 seed;
+  u64 seed, most_steps;
   i32 noise;  // most units in the last place that an approximate result is off by
   Finding* findings;
   i32 most_findings;

@@ -43,6 +43,7 @@ class EmulatedGPU:
         seed: of the schedule's and the noise's random numbers.
         noise: by how many units in the last place results of approximate instructions are off.
         programs: at most so many at once, so that each has more tiles; 0 for as many as launched.
+        fusion: whether the compiler may join products with sums, as it does for a GPU.
         edit: changes the PTX, to break it on purpose.
     """
 
@@ -54,11 +55,13 @@ class EmulatedGPU:
         seed: int = 1,
         noise: int = 0,
         programs: int = 0,
+        fusion: bool = True,
         edit: Callable[[str], str] | None = None,
     ) -> None:
         self.architecture = architecture
         self.options: dict[str, Any] = {"schedule": schedule, "seed": seed, "noise": noise}
         self.programs = programs
+        self.fusion = fusion
         self.edit = edit
         self.launches: list[Launch] = []
         self._patches = contextlib.ExitStack()
@@ -94,6 +97,7 @@ class EmulatedGPU:
             architecture=self.architecture,
             warps=warps,
             registers=registers,
+            fusion=self.fusion,
             aligned=tuple(name for name in POINTERS if arguments[name].data_ptr() % 16 == 0),
         )
         ptx = kernel.asm["ptx"]

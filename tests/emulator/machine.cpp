@@ -3,7 +3,6 @@
 // Programs run one after another. A warp's 32 lanes share an instruction where they stand at the same
 // one, but are threads of their own, as on Volta and later: a group is those that go on together.
 // Which group runs next, and where groups part and join, is the schedule's choice.
-#include <cstdio>
 #include <numeric>
 #include <random>
 #include <set>
@@ -34,6 +33,7 @@ class Machine {
     if (launch.schedule != IN_ORDER) std::shuffle(order.begin(), order.end(), random);
     for (i32 number : order) {
       start(number);
+      steps = 0;
       while (advance()) {}
     }
   }
@@ -45,6 +45,7 @@ class Machine {
   std::vector<Warp> warps;
   std::mt19937_64 random;
   i32 program = 0, barriers = 0;
+  u64 steps = 0;
 
   u32 below(u32 limit) { return u32(random() % limit); }
   // Lanes of a warp run in lockstep, unless a branch parts them.
@@ -156,6 +157,7 @@ class Machine {
   bool step(i32 w, size_t g) {
     Warp& warp = warps[w];
     const Group group = warp.groups[g];
+    if (++steps > launch.most_steps) return give_up(access(w * LANES + __builtin_ctz(group.lanes), group.at));
     const Instruction& it = launch.code[group.at];
     u32 lanes = group.lanes;
     if (it.predicate >= 0)
@@ -178,6 +180,13 @@ class Machine {
     }
     warp.groups[g].at++;
     return true;
+  }
+
+  bool give_up(const Access& here) {
+    memory.report(NEVER_ENDS, here);
+    for (Warp& warp : warps)
+      for (Group& group : warp.groups) group.state = ENDED;
+    return false;
   }
 
   template <class Function>

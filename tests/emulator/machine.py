@@ -19,6 +19,8 @@ SCHEDULES = ("in order", "bursts", "splits", "single")
 SCOPES = ("", "between lanes of a warp", "between warps", "between programs")
 MOST_FINDINGS = 1000
 MOST_WARPS = 8
+# Of a program; some minutes.
+MOST_STEPS = 10**9
 
 BUFFER = np.dtype(
     [
@@ -44,7 +46,7 @@ class _Launch(ctypes.Structure):
         *(("constants_count", ctypes.c_int), ("special", ctypes.c_void_p)),
         *(("buffers", ctypes.c_void_p), ("buffers_count", ctypes.c_int)),
         *((name, ctypes.c_int) for name in ("warps", "programs", "schedule")),
-        *(("seed", ctypes.c_uint64), ("noise", ctypes.c_int)),
+        *(("seed", ctypes.c_uint64), ("most_steps", ctypes.c_uint64), ("noise", ctypes.c_int)),
         *(("findings", ctypes.c_void_p), ("most_findings", ctypes.c_int)),
     )
 
@@ -135,7 +137,8 @@ def run(
     launch = _Launch(
         *(_at(program.instructions), len(program.instructions), program.registers),
         *(_at(parameters), _at(program.constants), len(program.constants), _at(program.special)),
-        *(_at(table), len(table), warps, programs, SCHEDULES.index(schedule), seed, noise),
+        *(_at(table), len(table), warps, programs, SCHEDULES.index(schedule), seed),
+        *(MOST_STEPS, noise),
         *(_at(found), MOST_FINDINGS),
     )
     count = min(build.library().run(ctypes.byref(launch)), MOST_FINDINGS)

@@ -29,7 +29,7 @@ constexpr u32 ALL_LANES = ~0u;
   X(INPUT_WRITTEN, "write to an input")                              \
   X(BARRIERS_DIFFER, "threads meet at different barriers")           \
   X(BARRIER_MISSED, "threads have ended while others wait at a barrier") \
-  X(NEVER_ENDS, "threads wait for ever")                             \
+  X(NEVER_ENDS, "threads never end")                                 \
   X(LANES_PART, "lanes of a warp part at a branch")                  \
   X(DIVISION_BY_ZERO, "integer division by 0")
 enum Kind {

@@ -250,17 +250,23 @@ def test_lanes_may_store_one_value_in_one_place() -> None:
         ),
         (
             "setp.lt.u32 %p1, %r1, 5;\n@%p1 ret;\nshfl.sync.bfly.b32 %r7, %r1, 1, 31, -1;",
-            "threads wait for ever",
+            "threads never end",
         ),
         (
             "setp.lt.u32 %p1, %r1, 5;\n@%p1 bar.sync 0;\nshfl.sync.bfly.b32 %r7, %r1, 1, 31, -1;",
-            "threads wait for ever",
+            "threads never end",
         ),
     ],
 )
 def test_what_is_wrong_is_told(body: str, kind: str) -> None:
     _, found = launch(body, shared=128)
     assert any(finding.kind.startswith(kind) for finding in found.findings), kinds(found)
+
+
+def test_a_loop_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "MOST_STEPS", 1000)
+    _, found = launch("$A:\nbra $A;", programs=2)
+    assert kinds(found) == {("threads never end", "")}
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,19 @@ def compiled(
     architecture: int,
     warps: int,
     registers: int,
+    fusion: bool = True,
     aligned: tuple[str, ...] = POINTERS,
 ) -> Any:
-    """What `run` would have compiled at a launch; see `types_of` for `types`."""
+    """What `run` would have compiled at a launch, with its options; see `types_of` for `types`."""
+    options = {
+        "num_warps": warps,
+        "num_stages": 1,
+        "enable_fp_fusion": fusion,
+        "maxnreg": registers,
+    }
+    # Hashable, to be kept.
     return _compiled(
-        tuple(types.items()), tuple(constants.items()), architecture, warps, registers, aligned
+        *(tuple(d.items()) for d in (types, constants, options)), architecture, aligned
     )
 
 
@@ -50,17 +58,14 @@ def types_of(image: str = "fp32", integer: str = "i32") -> dict[str, str]:
 def _compiled(
     types: tuple[tuple[str, str], ...],
     constants: tuple[tuple[str, Any], ...],
+    options: tuple[tuple[str, Any], ...],
     architecture: int,
-    warps: int,
-    registers: int,
     aligned: tuple[str, ...],
 ) -> Any:
     signature = dict(types) | {name: "constexpr" for name, _ in constants}
     attributes = {(list(signature).index(name),): [["tt.divisibility", 16]] for name in aligned}
-    # As in `run`.
-    options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}
     return triton.compile(
         ASTSource(tiles_kernel, signature, dict(constants), attributes),
         target=GPUTarget("cuda", architecture, 32),
-        options=options | {"maxnreg": registers},
+        options=dict(options),
     )
