@@ -1,4 +1,4 @@
-"""Cases in Triton's interpreter, which is chosen for a process before Triton is imported."""
+"""A case in Triton's interpreter, which is chosen for a process before Triton is imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,8 +15,8 @@ from .cases import Case, Outcome, compare
 TESTS = Path(__file__).parents[1]
 
 
-def interpreted(cases: Sequence[Case]) -> list[Outcome]:
-    """Makes the comparisons in a process of their own."""
+def interpreted(case: Case) -> Outcome:
+    """Makes the comparison in a process of its own."""
     folders = [str(TESTS.parent), str(TESTS), str(TESTS / "support")]
     environment = {
         **os.environ,
@@ -25,15 +24,15 @@ def interpreted(cases: Sequence[Case]) -> list[Outcome]:
         "PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]),
     }
     with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder) / "cases.pt", Path(folder) / "outcomes.pt"
-        torch.save([tuple(case) for case in cases], given)
+        given, found = Path(folder) / "case.pt", Path(folder) / "outcome.pt"
+        torch.save(tuple(case), given)
         command = [sys.executable, "-m", "emulator.interpreted", str(given), str(found)]
         finished = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert finished.returncode == 0, finished.stderr
-        return [Outcome(*values) for values in torch.load(found, weights_only=True)]
+        return Outcome(*torch.load(found, weights_only=True))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    drawn = [Case(*values) for values in torch.load(sys.argv[1], weights_only=True)]
-    torch.save([tuple(compare(case, None)) for case in drawn], sys.argv[2])
+    given_case = Case(*torch.load(sys.argv[1], weights_only=True))
+    torch.save(tuple(compare(given_case, None)), sys.argv[2])
