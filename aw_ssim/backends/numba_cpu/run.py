@@ -20,9 +20,10 @@ from torch import Tensor
 from ...options import Options
 from ..interface import Inputs, Outputs
 from . import kernel
-from .kernel import ROWS, Job, Scratch, cut, reset, scratch
+from .kernel import ROWS, Job, Scratch, reset, scratch
 from .masked import Mask, rows_of
 from .passes import COLUMNS
+from .tiles import cut
 
 _pool: ThreadPoolExecutor
 _compiling: threading.Lock
@@ -50,7 +51,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         taps=_array(inputs.taps),
         c1=np.float32(options.c1),
         c2=np.float32(options.c2),
-        data_range=np.float32(options.divisor),
+        scale=np.float32(1 / options.divisor),
         product=options.product,
         margin=margin,
         strips=strips,
@@ -85,7 +86,7 @@ def _work(job: Job, mask: Any, weights: Sequence[float]) -> None:
 
 
 def _rooms(window: int, masked: bool) -> tuple[Scratch, tuple[Any, ...]]:
-    return scratch(window), rows_of(window) if masked else ()
+    return scratch(window), rows_of(window, ROWS) if masked else ()
 
 
 def _mask_planes(mask: Tensor | None) -> Any:
