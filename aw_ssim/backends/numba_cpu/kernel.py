@@ -4,8 +4,9 @@ A thread takes tile after tile, at most ROWS rows and COLUMNS columns of one pla
 tile's pixels and goes down them. Each row of windows takes
 
 1. `column_moments`: moments down the columns;
-2. `window_row`: along the row, the windows' moments, loss and brackets, which are derivatives;
-3. `gather_and_spread`: the brackets along the row and down the columns, onto the gradients of all
+2. `window_moments`: from these along the row, those of the windows;
+3. `compare_row`: the windows' loss and their brackets, which are derivatives;
+4. `gather_and_spread`: the brackets along the row and down the columns, onto the gradients of all
    pixels that the windows hold.
 
 With padding "same", pixels beyond the edge are mirror images, and their gradients are added to the
@@ -14,7 +15,7 @@ pixels they mirror.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from . import masked, passes, tiles
 from .passes import BASE, CROSS, MOMENTS, OF_Y, OWN, PIXELS, STRIDE, ZERO, Y
+from .scratch import Scratch, pointers
 from .vectors import (
     LANES,
     formulas,
@@ -36,9 +38,6 @@ from .vectors import (
     store_one,
     take_number,
 )
-
-# The most rows of a tile.
-ROWS = 256
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -69,44 +68,9 @@ class Job(NamedTuple):
     gradients: tuple[Floats, Floats]
 
 
-class Scratch(NamedTuple):
-    """A thread's rows of pixels and of their gradients, for a tile, and single rows."""
-
-    pixels: Floats
-    gradients: Floats
-    columns: Floats
-    windows: Floats
-    weights: Floats
-    each: Floats
-    terms: Floats
-    totals: Floats
-
-
-def aligned(size: int) -> Floats:
-    """Zeros that begin with a cache line."""
-    numbers = np.zeros(size + 16, np.float32)
-    first = -numbers.ctypes.data % 64 // 4
-    return numbers[first : first + size]
-
-
-def scratch(window: int) -> Scratch:
-    """Room for windows of a size; `reset` comes before each use."""
-    rows = ROWS + 2 * (window - 1)
-    fields = {"pixels": rows * PIXELS, "gradients": rows * PIXELS, "columns": MOMENTS}
-    fields |= {"windows": MOMENTS, "weights": 3 * STRIDE, "each": 3, "terms": 3 * STRIDE}
-    fields |= {"totals": 2 * STRIDE}
-    return Scratch(**{name: aligned(size) for name, size in fields.items()})
-
-
-def reset(room: Scratch, weights: Sequence[float]) -> None:
-    """The `weights` of the terms count for all windows, unless there is an upstream gradient."""
-    room.each[:] = [*weights, 0.0, 0.0][:3]
-    room.weights.reshape(3, STRIDE)[:] = room.each[:, None]
-
-
 @njit
 def load_row(job, mask, plane, row, first, at, count, scratch):
-    """A row of both images' pixels into the tile's row at `at`, and gradients of 0."""
+    """A row of both images' pixels into the tile's row at `at`."""
     tiles.copy_row(job.x, plane, row, first, job.margin, job.scale, scratch.pixels, at, count)
     tiles.copy_row(job.y, plane, row, first, job.margin, job.scale, scratch.pixels, at + Y, count)
     if mask is not None:
@@ -149,10 +113,8 @@ def store_maps(maps, terms, own, plane, row, first, count):
 def compare_row(scratch, mask, c1, c2, product, gradient, count, first, totals):
     """Of a row of windows, what each term falls short of 1, and brackets in place of moments.
 
-    The weighted sum of the terms is added to the `totals` of the columns.
-
-    Apart from the pass along the row: the long way from a variance through root and quotient to a
-    bracket is gone by several vectors at a time.
+    Adds the weighted terms to `totals`. Within `window_moments`, one vector would wait for the
+    roots and quotients of the one before.
     """
     c1, c2 = splat(c1), splat(c2)
     terms, windows = scratch.terms, scratch.windows
@@ -203,23 +165,9 @@ def store_bracket(windows, at, m, derivatives):
 
 
 @njit
-def pointers(scratch):
-    return Scratch(
-        pointer(scratch.pixels),
-        pointer(scratch.gradients),
-        pointer(scratch.columns),
-        pointer(scratch.windows),
-        pointer(scratch.weights),
-        pointer(scratch.each),
-        pointer(scratch.terms),
-        pointer(scratch.totals),
-    )
-
-
-@njit
 def one_tile(job, mask, plane, strip, columns, scratch):
     """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
-    top, bottom, first, end = strip
+    top, _, first, end = strip
     left, right, window_left, window_right = columns
     size, own, count = job.taps.size, left - window_left, window_right - window_left
     width, taps = count + size - 1, pointer(job.taps)
@@ -228,8 +176,8 @@ def one_tile(job, mask, plane, strip, columns, scratch):
     clear(scratch.windows, 0, MOMENTS)
     for newest in range(first, end + size - 1):
         load_row(job, mask, plane, newest, window_left, (newest - first) * PIXELS, width, scratch)
-        if images > 0:
-            clear(scratch.gradients, (newest - first) * PIXELS, PIXELS)
+        for image in range(images):
+            clear(scratch.gradients, (newest - first) * PIXELS + image * Y + own, right - left)
         row = newest - size + 1
         if row < first:
             continue

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import passes
 from .passes import PIXELS, STRIDE, ZERO, Y
+from .scratch import aligned, tile_rows
 from .vectors import (
     LANES,
     formulas,
@@ -48,12 +49,9 @@ class Mask(NamedTuple):
     inverses: Floats
 
 
-def rows_of(window: int, tile_rows: int) -> tuple[Floats, Floats, Floats]:
+def rows_of(window: int) -> tuple[Floats, Floats, Floats]:
     """Room for `rows`, `weights` and `inverses`."""
-    rows, weights, inverses = (
-        np.zeros(count * STRIDE, np.float32) for count in (tile_rows + 2 * (window - 1), 1, 1)
-    )
-    return rows, weights, inverses
+    return aligned(tile_rows(window) * STRIDE), aligned(STRIDE), aligned(STRIDE)
 
 
 @njit

@@ -15,7 +15,8 @@ from .vectors import LANES, formulas, load, load_one, multiply_add, njit, splat,
 # Python's numbers would make numba compute in float64.
 ZERO = np.float32(0)
 
-# The most columns of a tile.
+# The most rows and columns of a tile.
+ROWS = 256
 COLUMNS = 512
 # Room for the tile, the neighbours under its windows on both sides and a vector's overhang; an
 # odd number of cache lines, so that fields do not compete for the same ones.
@@ -156,7 +157,8 @@ def gather_and_spread(pixels, gradients, row, columns, windows, taps, size, firs
     """Adds the brackets of a row of windows to the gradients of the pixels that they hold.
 
     They are gathered along the row about each column's pivots, and then spread down the column
-    over K rows of pixels, the first at `row`. The columns begin at `first`; `image` is x, 0, or y, 1.
+    over K rows of pixels, the first at `row`. The columns begin at `first`; `image` is x, 0, or
+    y, 1.
     """
     own_image, other_image = image * Y, Y - image * Y
     for i in range(0, count, LANES):

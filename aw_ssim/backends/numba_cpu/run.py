@@ -20,9 +20,10 @@ from torch import Tensor
 from ...options import Options
 from ..interface import Inputs, Outputs
 from . import kernel
-from .kernel import ROWS, Job, Scratch, reset, scratch
+from .kernel import Job
 from .masked import Mask, rows_of
-from .passes import COLUMNS
+from .passes import COLUMNS, ROWS
+from .scratch import Scratch, reset, scratch
 from .tiles import cut
 
 _pool: ThreadPoolExecutor
@@ -86,7 +87,7 @@ def _work(job: Job, mask: Any, weights: Sequence[float]) -> None:
 
 
 def _rooms(window: int, masked: bool) -> tuple[Scratch, tuple[Any, ...]]:
-    return scratch(window), rows_of(window, ROWS) if masked else ()
+    return scratch(window), rows_of(window) if masked else ()
 
 
 def _mask_planes(mask: Tensor | None) -> Any:

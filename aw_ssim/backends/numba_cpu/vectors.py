@@ -53,7 +53,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 @intrinsic
 def pointer(context, array):
-    """To the first number of a contiguous array of float32; to another with an offset in `moved`."""
+    """To the first number of a contiguous array of float32; `moved` leads on from there."""
 
     def generate(context, builder, signature, arguments):
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
