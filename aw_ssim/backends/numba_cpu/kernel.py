@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked, passes, tiles
-from .passes import BASE, CROSS, MOMENTS, OF_Y, OWN, PIXELS, STRIDE, ZERO, Y
+from .passes import BASE, CROSS, MOMENTS, OF_Y, ONE, OWN, PIXELS, STRIDE, ZERO, Y
 from .scratch import Scratch, pointers
 from .vectors import (
     LANES,
@@ -35,7 +35,6 @@ from .vectors import (
     pointer,
     splat,
     store,
-    store_one,
     take_number,
 )
 
@@ -75,9 +74,8 @@ def load_row(job, mask, plane, row, first, at, count, scratch):
     tiles.copy_row(job.y, plane, row, first, job.margin, job.scale, scratch.pixels, at + Y, count)
     if mask is not None:
         shared = job.x.shape[0] // mask.planes.shape[0]
-        one = np.float32(1)
         tiles.copy_row(
-            mask.planes, plane // shared, row, first, job.margin, one, mask.rows, at // 2, count
+            mask.planes, plane // shared, row, first, job.margin, ONE, mask.rows, at // 2, count
         )
         masked.hide(mask, scratch.pixels, at, count)
 
@@ -96,8 +94,7 @@ def load_weights(upstream, mask, scratch, plane, row, first, count, at, size):
     terms, planes, height, width = upstream.shape
     for term in range(terms):
         start = ((term * planes + plane) * height + row) * width + first
-        for i in range(count):
-            store_one(scratch.weights, term * STRIDE + i, load_one(pointer(upstream), start + i))
+        tiles.copy(pointer(upstream), start, scratch.weights, term * STRIDE, count, ONE)
 
 
 @njit
@@ -105,8 +102,7 @@ def store_maps(maps, terms, own, plane, row, first, count):
     kinds, planes, height, width = maps.shape
     for term in range(kinds):
         start = ((term * planes + plane) * height + row) * width + first
-        for i in range(count):
-            store_one(pointer(maps), start + i, load_one(terms, term * STRIDE + own + i))
+        tiles.copy(terms, term * STRIDE + own, pointer(maps), start, count, ONE)
 
 
 @njit

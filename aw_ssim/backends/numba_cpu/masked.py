@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes
-from .passes import PIXELS, STRIDE, ZERO, Y
+from .passes import ONE, PIXELS, STRIDE, ZERO, Y
 from .scratch import aligned, tile_rows
 from .vectors import (
     LANES,
@@ -30,8 +30,6 @@ from .vectors import (
     store_one,
     where_positive,
 )
-
-ONE = np.float32(1)
 
 Floats = NDArray[np.float32]
 

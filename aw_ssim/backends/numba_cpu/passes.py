@@ -13,7 +13,7 @@ from ...availability import LARGEST_NUMBA_WINDOW
 from .vectors import LANES, formulas, load, load_one, multiply_add, njit, splat, store
 
 # Python's numbers would make numba compute in float64.
-ZERO = np.float32(0)
+ZERO, ONE = np.float32(0), np.float32(1)
 
 # The most rows and columns of a tile.
 ROWS = 256

@@ -38,15 +38,23 @@ def mirrored(index, size):
 
 
 @njit
+def copy(source, start, target, at, count, scale):
+    """`count` numbers by `scale`, a vector at a time while there are enough."""
+    whole = count // LANES * LANES
+    for i in range(0, whole, LANES):
+        store(target, at + i, load(source, start + i) * scale)
+    for i in range(whole, count):
+        store_one(target, at + i, load_one(source, start + i) * scale)
+
+
+@njit
 def copy_row(planes, plane, row, first, margin, scale, out, at, count):
     """A row of pixels by `scale`, from column `first` on, as many as `count`."""
     height, width = planes.shape[1], planes.shape[2]
-    start = (plane * height + mirrored(row - margin, height)) * width
-    source = pointer(planes)
+    source, start = pointer(planes), (plane * height + mirrored(row - margin, height)) * width
     first -= margin
     low, high = max(0, -first), min(count, width - first)
-    for i in range(low, high):
-        store_one(out, at + i, load_one(source, start + first + i) * scale)
+    copy(source, start + first + low, out, at + low, high - low, scale)
     for i in range(low):
         store_one(out, at + i, load_one(source, start + mirrored(first + i, width)) * scale)
     for i in range(high, count):
@@ -96,7 +104,5 @@ def copy_gradients(gradients, mask, target, plane, strip, columns, margin, scale
     for row in range(max(strip[0], margin), min(strip[1], height + margin)):
         line = at + (row - strip[0]) * PIXELS
         add_mirrored_columns(gradients, line, columns, margin, width)
-        line += left - columns[0]
         start = (plane * height + row - margin) * width + left - margin
-        for i in range(right - left):
-            store_one(pointer(target), start + i, load_one(gradients, line + i) * scale)
+        copy(gradients, line + left - columns[0], pointer(target), start, right - left, scale)
