@@ -29,8 +29,8 @@ pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 from numba_cases import WEIGHTS, images, results_at_many_widths, value_and_gradients
 
 from aw_ssim.backends.numba_cpu import run
-from aw_ssim.backends.numba_cpu.kernel import ROWS, cut
-from aw_ssim.backends.numba_cpu.passes import COLUMNS
+from aw_ssim.backends.numba_cpu.passes import COLUMNS, ROWS
+from aw_ssim.backends.numba_cpu.tiles import cut
 from aw_ssim.backends.numba_cpu.vectors import LANES
 
 

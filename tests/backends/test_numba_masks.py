@@ -20,8 +20,7 @@ pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 
 from numba_cases import WEIGHTS, images, value_and_gradients
 
-from aw_ssim.backends.numba_cpu.kernel import ROWS
-from aw_ssim.backends.numba_cpu.passes import COLUMNS
+from aw_ssim.backends.numba_cpu.passes import COLUMNS, ROWS
 
 
 @pytest.fixture

@@ -21,9 +21,11 @@ from ...options import Options
 from .. import absolute
 from ..interface import Inputs, Outputs
 from . import kernel
-from .kernel import ROWS, Job, Scratch, cut, reset, scratch
+from .kernel import Job
 from .masked import Mask, rows_of
-from .passes import COLUMNS
+from .passes import COLUMNS, ROWS
+from .scratch import Scratch, reset, scratch
+from .tiles import cut
 
 _pool: ThreadPoolExecutor
 _compiling: threading.Lock
@@ -51,7 +53,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         taps=_array(inputs.taps),
         c1=np.float32(options.c1),
         c2=np.float32(options.c2),
-        data_range=np.float32(options.divisor),
+        scale=np.float32(1 / options.divisor),
         product=options.product,
         margin=margin,
         strips=strips,

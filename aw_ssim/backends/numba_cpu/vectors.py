@@ -1,6 +1,7 @@
 """Vectors of LANES float32 for numba, as LLVM has them, and a counter that threads share.
 
-An array's end is not checked.
+They are loaded and stored through pointers, whose ends are not checked: what arrays bring with them
+(counts of references, looking for negative indices) would take a third of the kernel's time.
 
 Left to LLVM's own vectorising, the passes would store and load their sums for
 every tap, and would stay scalar for larger windows.
@@ -26,7 +27,9 @@ from ...formulas import EPS, compiled
 
 # For functions that only the kernel calls: a way in from Python costs as much to compile as what
 # they do.
-njit = functools.partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+njit = functools.partial(
+    numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
+)
 # A register's worth on the processor that numba compiles for; part of its key to what it keeps.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 LANES = 16 if "+avx512f" in _FEATURES else 8
@@ -49,28 +52,63 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 @intrinsic
-def load(context, array, index):
-    """LANES numbers of a one-dimensional array, from an index on."""
+def pointer(context, array):
+    """To the first number of a contiguous array of float32; `moved` leads on from there."""
 
     def generate(context, builder, signature, arguments):
-        return builder.load(_address(context, builder, signature, arguments), align=4)
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
-    return vector(array, types.intp), generate
+    return types.CPointer(types.float32)(array), generate
 
 
 @intrinsic
-def store(context, array, index, value):
+def moved(context, numbers, offset):
     def generate(context, builder, signature, arguments):
-        address = _address(context, builder, signature, arguments)
-        builder.store(arguments[2], address, align=4)
+        return _address(builder, arguments)
+
+    return numbers(numbers, types.intp), generate
+
+
+@intrinsic
+def load(context, numbers, index):
+    """LANES numbers, from an index on."""
+
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, arguments)
+        return builder.load(builder.bitcast(address, _VECTOR.as_pointer()), align=4)
+
+    return vector(numbers, types.intp), generate
+
+
+@intrinsic
+def store(context, numbers, index, value):
+    def generate(context, builder, signature, arguments):
+        address = _address(builder, arguments)
+        builder.store(arguments[2], builder.bitcast(address, _VECTOR.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), generate
+    return types.void(numbers, types.intp, vector), generate
 
 
-def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-    return builder.bitcast(builder.gep(data, [arguments[1]]), _VECTOR.as_pointer())
+@intrinsic
+def load_one(context, numbers, index):
+    def generate(context, builder, signature, arguments):
+        return builder.load(_address(builder, arguments))
+
+    return types.float32(numbers, types.intp), generate
+
+
+@intrinsic
+def store_one(context, numbers, index, number):
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[2], _address(builder, arguments))
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, types.float32), generate
+
+
+def _address(builder: Any, arguments: Any) -> Any:
+    return builder.gep(arguments[0], [arguments[1]])
 
 
 @intrinsic
