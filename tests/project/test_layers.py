@@ -51,11 +51,10 @@ LAYERS: dict[Path, dict[str, set[str]]] = {
         "autograd": {"interface", "operators"},
         # It brings in the folder of a closed form by name, when it is used.
         "operators": ONLY_INTERFACE,
-        "analytic": {"absolute", "interface"},
-        "numba_cpu": {"absolute", "interface"},
+        "analytic": ONLY_INTERFACE,
+        "numba_cpu": ONLY_INTERFACE,
         "triton_gpu": ONLY_INTERFACE,
         "reference": ONLY_INTERFACE,
-        "absolute": ONLY_INTERFACE,
         "interface": set(),
     },
     ROOT / "examples" / "two_stage": {

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ... import formulas
 from ...options import Options
-from .. import absolute
 from ..interface import Inputs, Outputs, inside
+from . import absolute
 from .passes import Found, gather, moments
 
 # Pixels a chunk aims at: some twenty float32 buffers of this size stay in the last-level cache.

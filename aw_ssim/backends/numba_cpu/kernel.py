@@ -45,9 +45,9 @@ Integers = NDArray[np.int64]
 class Job(NamedTuple):
     """What all tiles share; arrays that are not wanted are empty.
 
-    x, y, and the gradients to them: planes P x H x W. scale: 1 / data range. upstream, maps:
-    T x P x H' x W', with T = 1 for the product. sums: P x tiles. strips, columns: rows of `cut`.
-    next_tile: a counter.
+    x, y, and the gradients to them: planes P x H x W. scale: 1 / data range. l1: what a
+    pixel's |x - y| adds. upstream, maps: T x P x H' x W', with T = 1 for the product. sums:
+    P x tiles. strips, columns: rows of `cut`. next_tile: a counter.
     """
 
     x: Floats
@@ -56,6 +56,7 @@ class Job(NamedTuple):
     c1: np.float32
     c2: np.float32
     scale: np.float32
+    l1: np.float32
     product: bool
     margin: int
     strips: Integers
@@ -203,6 +204,25 @@ def one_tile(job, mask, plane, strip, columns, scratch):
             )
         if row >= top:
             store_maps(job.maps, scratch.terms, own, plane, row, left, count - own)
+    total = 0.0
+    for i in range(own, count):
+        total += load_one(scratch.totals, i)
+    if job.l1 > ZERO:
+        clear(scratch.totals, 0, STRIDE)
+        tiles.add_l1(
+            scratch.pixels,
+            scratch.gradients,
+            scratch.totals,
+            strip,
+            columns,
+            job.margin,
+            job.x.shape[1],
+            job.x.shape[2],
+            job.l1,
+            images,
+        )
+        for i in range(right - left):
+            total += load_one(scratch.totals, i)
     for image in range(images):
         tiles.copy_gradients(
             scratch.gradients,
@@ -215,9 +235,6 @@ def one_tile(job, mask, plane, strip, columns, scratch):
             job.scale,
             image,
         )
-    total = 0.0
-    for i in range(own, count):
-        total += load_one(scratch.totals, i)
     return total
 
 

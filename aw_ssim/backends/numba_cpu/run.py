@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from ...options import Options
-from .. import absolute
 from ..interface import Inputs, Outputs
 from . import kernel
 from .kernel import Job
@@ -54,6 +53,7 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         c1=np.float32(options.c1),
         c2=np.float32(options.c2),
         scale=np.float32(1 / options.divisor),
+        l1=np.float32(options.l1),
         product=options.product,
         margin=margin,
         strips=strips,
@@ -75,8 +75,6 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
         other.result()
     if out.sums is not None:
         out.sums.copy_(sums.sum(1).view(n, c))
-    if options.l1:
-        absolute.add(inputs, options, out)
 
 
 def _work(job: Job, mask: Any, weights: Sequence[float]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked
-from .passes import PIXELS, STRIDE, Y
+from .passes import PIXELS, STRIDE, ZERO, Y
 from .vectors import LANES, load, load_one, njit, pointer, store, store_one
 
 
@@ -87,6 +87,22 @@ def add_mirrored_columns(gradients, at, columns, margin, width):
 def add_one(row, at, source, target):
     total = load_one(row, at + target) + load_one(row, at + source)
     store_one(row, at + target, total)
+
+
+@njit
+def add_l1(pixels, gradients, totals, strip, columns, margin, height, width, l1, images):
+    """Each own pixel's |x - y| by `l1`: by column into `totals`, and the derivatives."""
+    left, right = max(columns[0], margin), min(columns[1], width + margin)
+    for row in range(max(strip[0], margin), min(strip[1], height + margin)):
+        at = (row - strip[2]) * PIXELS + left - columns[2]
+        for i in range(right - left):
+            apart = load_one(pixels, at + i) - load_one(pixels, at + Y + i)
+            slope = l1 if apart > ZERO else (-l1 if apart < ZERO else ZERO)
+            store_one(totals, i, load_one(totals, i) + apart * slope)
+            if images > 0:
+                store_one(gradients, at + i, load_one(gradients, at + i) + slope)
+            if images > 1:
+                store_one(gradients, at + Y + i, load_one(gradients, at + Y + i) - slope)
 
 
 @njit

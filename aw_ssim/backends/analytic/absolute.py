@@ -1,11 +1,11 @@
-"""L1 beside the windows, for backends whose kernels see windows alone."""
+"""L1 beside the windows, whose passes see no single pixels."""
 
 from __future__ import annotations
 
 import math
 
-from ..options import Options
-from .interface import Inputs, Outputs
+from ...options import Options
+from ..interface import Inputs, Outputs
 
 # As many pixels as stay in the cache from their difference to the gradient.
 CHUNK_PIXELS = 1 << 16
