@@ -20,13 +20,10 @@ from two_stage.run.errors import UserError
 from two_stage.run.run import leave_processes
 from two_stage.run.settings import Settings
 from two_stage.training.batch_norm import measure_batch_norm
+from two_stage.training.facts import describe_training
 from two_stage.training.losses import stages_of
 from two_stage.training.patches import PatchStream
-from two_stage.training.stages import (
-    describe_training,
-    learning_rate,
-    training_seconds,
-)
+from two_stage.training.stages import learning_rate, training_seconds
 
 # 6 images x 3 patches in batches of 4.
 STEPS_PER_EPOCH = 4
@@ -39,7 +36,7 @@ class StoppedError(Exception):
 def stop_before(step: int, stage: int, monkeypatch: pytest.MonkeyPatch, action: Any) -> None:
     batch = PatchStream.batch
 
-    def interrupted(self: PatchStream, number: int) -> tuple[Tensor, Tensor]:
+    def interrupted(self: PatchStream, number: int) -> tuple[Tensor, ...]:
         if (self.stage_number, number) == (stage, step):
             action()
         return batch(self, number)
