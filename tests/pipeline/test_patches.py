@@ -135,6 +135,16 @@ def test_an_epoch_has_whole_batches_or_one_small_one(batch_size: int, steps: int
     assert len(patches.batch(0)[0]) == min(batch_size, 20)
 
 
+def test_few_images_are_cropped_more_often() -> None:
+    training = replace(TRAINING, least_patches=31)
+    places = draw_places(images(), training, seeded(0, 1, "test", 0))
+    # 7 of each of the 5 images are the fewest that make 31 patches.
+    assert places.image.bincount().tolist() == [7] * 5
+    assert stream(training=training).steps_per_epoch == 5
+    assert stream(training=replace(TRAINING, least_patches=20)).steps_per_epoch == 3
+    assert [len(batch) for batch in clean_patches(images(count=8), training)] == [6, 2]
+
+
 def test_clean_patches_are_one_of_each_image() -> None:
     batches = clean_patches(images(count=8), TRAINING)
     assert [len(batch) for batch in batches] == [6, 2]
