@@ -122,6 +122,8 @@ def identity(data: str, category: str, preset: str, arm: str, seed: int, setting
         ("grid", "mvtec", 8),
         ("magnetic_tile", "data", 14),
         ("few", "mvtec_few", 80),
+        ("best", "mvtec_few", BEST_FEW),
+        ("best", "data", 1),
     ],
 )
 def test_the_script_has_the_commands_of_the_results(name: str, data: str, count: int) -> None:
@@ -136,8 +138,8 @@ def test_the_script_has_the_commands_of_the_results(name: str, data: str, count:
         identity(data, *(row[key] for key in ("category", "preset", "arm", "seed", "settings")))
         for row in ROWS
         if row["data"] == data
-        and (name == "few" or row["category"] == category)
-        and bool(dash) == (row["preset"] == "paper")
+        and (name in ("few", "best") or row["category"] == category)
+        and row["preset"] == (name if name == "best" else "paper" if dash else "quick")
     }
     assert found == measured
     assert len(found) == count
