@@ -15,10 +15,8 @@ COLUMNS = ["", "seed", "PSNR, dB", "SSIM", "pixel AUROC", "AUPRO", "pixel AP", "
 
 
 def section(rows: Sequence[Row]) -> str:
-    """Each figure as network / constant; empty before the first run of the preset."""
+    """Each figure as network / constant."""
     runs = [row for row in rows if row["preset"] == "best"]
-    if not runs:
-        return ""
     recipes = [recipe_of(row) for row in runs]
     usual = max(recipes, key=recipes.count)
     runs.sort(key=lambda row: (row["category"], recipe_of(row) != usual, row["seed"]))

@@ -21,7 +21,7 @@ def texts() -> dict[Path, str]:
     return {
         ROOT / "docs" / "benchmarks.md": benchmarks_page.page(results),
         ROOT / "docs" / "detection.md": "\n".join(
-            part for part in (detection_page.page(rows, demo), reconstructions.section(rows)) if part
+            (detection_page.page(rows, demo), reconstructions.section(rows))
         ),
         ROOT / "README.md": readme.with_tables((ROOT / "README.md").read_text("utf-8"), tables),
     }

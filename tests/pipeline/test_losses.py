@@ -10,6 +10,7 @@ from samples import generator
 from torch import Tensor, nn
 from two_stage.run.arms import ARMS
 from two_stage.run.settings import Settings
+from two_stage.training import losses
 from two_stage.training.losses import FIXED_SIGMA, PartOfBatch, Stage, StageLoss, stages_of
 
 SETTINGS = Settings.of(stage_1_epochs=2, stage_2_epochs=3)
@@ -88,6 +89,15 @@ class FirstPixel(nn.Module):
 def test_lpips_sees_its_share_of_the_batch(share: float, count: int) -> None:
     x = torch.arange(4.0)[:, None, None, None]
     assert PartOfBatch(FirstPixel(), share)(x, x).tolist() == list(range(count))
+
+
+def test_a_part_of_lpips_is_mixed_as_all_of_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "FrozenLPIPS", FirstPixel)
+    loss = StageLoss(replace(DEFECTIVE, lpips_share=0.5), steps_per_epoch=1)
+    x, y = torch.rand(2, 4, 3, 40, 40, generator=generator())
+    # LPIPS takes images from -1 to 1.
+    seen = (2 * x[:2, 0, 0, 0] - 1).mean()
+    torch.testing.assert_close(loss(x, y), 0.8 * loss.loss.structural(x, y) + 0.2 * seen)
 
 
 def test_sigma_grows_from_start_to_end_over_an_epoch() -> None:
