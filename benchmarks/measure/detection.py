@@ -27,7 +27,15 @@ SCORES = (
 # Settings in which runs of one arm in one table may differ.
 RECIPE = (
     *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
-    *("skips", "flips", "crops_per_image", "least_patches", "batch_size", "test_stride"),
+    *(
+        "skips",
+        "flips",
+        "crops_per_image",
+        "least_patches",
+        "batch_size",
+        "test_stride",
+        "normality",
+    ),
     *("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share", "defect_noise"),
 )
 KEPT = ("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights", *RECIPE)

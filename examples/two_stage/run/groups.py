@@ -196,6 +196,9 @@ class Scoring(Checked):
     """Distance of overlapping patches at test time, in pixels."""
     residual: Residual = "auto"
     """What is scored. auto: the one that finds artificial defects best on held-out normals."""
+    normality: Literal["place", "picture", "auto"] = "place"
+    """What a residual is held against: what it is on normal pictures at the same place, or anywhere
+    in them, for objects that lie as they like. auto: chosen like the residual."""
     smoothing: Annotated[float | None, between(0, 8192)] = None
     """Std of the Gaussian that smooths the residual, in pixels. None: chosen like the residual."""
     threshold_quantile: Annotated[float, inside(0, 1)] = 0.995
