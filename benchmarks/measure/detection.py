@@ -37,6 +37,7 @@ RECIPE = (
         "normality",
     ),
     *("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share", "defect_noise"),
+    "normality",
 )
 KEPT = ("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights", *RECIPE)
 

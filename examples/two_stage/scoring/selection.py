@@ -183,13 +183,13 @@ def _candidate_maps(
 ) -> Iterator[tuple[Candidate, Tensor]]:
     """What the scorer of each candidate gives; smoothing is linear, so its parts are shared."""
     smoothed = {
-        (part, *how): smooth(known[how[1]].in_spreads(part, residuals[part]), how[0])
+        (part, sigma, against): smooth(known[against].in_spreads(part, residuals[part]), sigma)
         for part in residuals
-        for how in {candidate[1:] for candidate in wanted}
+        for sigma, against in {candidate[1:] for candidate in wanted}
     }
-    for residual, *how in wanted:
-        parts = [smoothed[part, *how] for part in residual_parts(residual)]
-        yield (residual, *how), torch.stack(parts).mean(0)
+    for residual, sigma, against in wanted:
+        parts = [smoothed[part, sigma, against] for part in residual_parts(residual)]
+        yield (residual, sigma, against), torch.stack(parts).mean(0)
 
 
 def _paint(
