@@ -63,13 +63,18 @@ few() {
 best() {
   # short NAME ROOT CATEGORY OPTIONS...: two fifths of the preset's epochs, and fewer test patches.
   short() {
-    pipeline ablate --run-folder "$runs/$1" --data-root "$2" --category "$3" --preset best --seeds 0 \
-      --stage-1-epochs 1 --stage-2-epochs 3 --test-stride 64 "${@:4}"
+    pipeline ablate --run-folder "$runs/best-$1" --data-root "$2" --category "$3" --preset best \
+      --arms two-stage --seeds 0 --stage-1-epochs 1 --stage-2-epochs 3 --test-stride 64 "${@:4}"
   }
-  for category in leather carpet wood tile hazelnut; do
-    short "best-$category" "$data/mvtec_few" "$category" --arms two-stage
+  for category in carpet leather wood tile hazelnut; do
+    short "$category" "$data/mvtec_few" "$category"
   done
-  short best-hazelnut_toy "$data" hazelnut_toy --arms two-stage
+  short hazelnut_toy "$data" hazelnut_toy
+  short pill "$data/mvtec" pill
+  short hazelnut-by-place "$data/mvtec_few" hazelnut --normality place
+  short leather-without-l1 "$data/mvtec_few" leather --pixel-weight 0
+  short leather-dilated "$data/mvtec_few" leather --architecture dilated
+  short leather-nearest "$data/mvtec_few" leather --upsampling nearest
 }
 
 [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }

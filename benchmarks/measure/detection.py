@@ -27,15 +27,7 @@ SCORES = (
 # Settings in which runs of one arm in one table may differ.
 RECIPE = (
     *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
-    *(
-        "skips",
-        "flips",
-        "crops_per_image",
-        "least_patches",
-        "batch_size",
-        "test_stride",
-        "normality",
-    ),
+    *("skips", "flips", "crops_per_image", "least_patches", "batch_size", "test_stride"),
     *("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share", "defect_noise"),
     "normality",
 )

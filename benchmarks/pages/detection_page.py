@@ -161,7 +161,7 @@ def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for category in {row["category"] for row in rows}:
         recipes = [recipe_of(row) for row in rows if row["category"] == category]
         usual[category] = max(recipes, key=recipes.count)
-    names = [name_of(row, usual[row["category"]]) for row in rows]
+    names = [_name(row, usual[row["category"]]) for row in rows]
     order = sorted(
         zip(names, rows, strict=True),
         key=lambda pair: (list(ARMS).index(pair[1]["arm"]), pair[0], pair[1]["seed"]),
@@ -179,7 +179,7 @@ def recipe_of(row: Row) -> list[str]:
     return options
 
 
-def name_of(row: Row, usual: Sequence[str]) -> str:
+def _name(row: Row, usual: Sequence[str]) -> str:
     options = [option for option in recipe_of(row) if option not in usual]
     return ARMS[row["arm"]] + (f"; `{' '.join(options)}`" if options else "")
 
