@@ -32,10 +32,11 @@ def section(rows: Sequence[Row]) -> str:
     ((first, second),) = {tuple(row["settings"][name] for name in EPOCHS) for row in runs}
     return (
         "## Preset best against a constant colour\n\n"
-        f"256 pixels, patches of 128, two stages of {first} + {second} epochs in place of "
-        f"the preset's 3 + 7, `--test-stride 64`; {devices(runs)}. Network / the training images' mean colour in its "
-        "place, scored as the network is. PSNR and SSIM are of held-out normal images, seconds of "
-        "training beside other programs. pill and hazelnut_toy have real defects, the others "
+        f"256 pixels, patches of 128, two stages of {first} + {second} epochs in place of the "
+        f"preset's 3 + 7, `--test-stride 64`; {devices(runs)}. Network / the training images' mean "
+        "colour in its place, scored as the network is. PSNR and SSIM are of held-out normal "
+        "images, seconds of training beside other programs. pill and hazelnut_toy have real "
+        "defects, the others "
         f"generated ones.\n\n{table(COLUMNS, lines)}"
     )
 

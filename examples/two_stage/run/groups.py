@@ -107,7 +107,7 @@ class Stages(Checked):
     repair_weight: Annotated[float, between(0, 100)] = 0.0
     """Of L1 on the pixels of artificial defects, added to stage 2's loss."""
     lpips_share: Annotated[float, between(0.01, 1)] = 1.0
-    """Share of each batch that LPIPS sees: half of it, a third less time for a step."""
+    """Share of each batch that LPIPS, the dearest part of a step, sees."""
     sigma_start: Annotated[float, between(1e-6, 8192)] = 0.5
     """Std of the Gaussian window at an epoch's start, in pixels."""
     sigma_end: Annotated[float, between(1e-6, 8192)] = 2.5
