@@ -87,6 +87,9 @@ def test_a_file_that_is_no_scorer_is_an_error(tmp_path: Path) -> None:
 
 def test_candidates_are_scored_as_their_scorer_would() -> None:
     scorer = example_scorer()
+    # Places differ in what is normal.
+    scorer.normality.means["l1"][:4] += 2
+    scorer.normality.stds["aw_ssim"][:, :4] *= 3
     residuals = {"l1": random_image(8, 8), "aw_ssim": random_image(8, 8, seed=1)}
     wanted = [("l1+aw_ssim", 2.0, "place"), ("l1", 1.0, "place"), ("l1+aw_ssim", 2.0, "picture")]
     maps = dict(_candidate_maps(residuals, normalities(scorer.normality), wanted))
