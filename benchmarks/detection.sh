@@ -75,6 +75,7 @@ best() {
   short leather-without-l1 "$data/mvtec_few" leather --pixel-weight 0
   short leather-dilated "$data/mvtec_few" leather --architecture dilated
   short leather-nearest "$data/mvtec_few" leather --upsampling nearest
+  short leather-repair "$data/mvtec_few" leather --repair-weight 5
 }
 
 [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }

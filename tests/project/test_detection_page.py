@@ -143,7 +143,7 @@ def identity(data: str, category: str, preset: str, arm: str, seed: int, setting
         ("grid", "mvtec", 8),
         ("magnetic_tile", "data", 14),
         ("few", "mvtec_few", 80),
-        ("best", "mvtec_few", 9),
+        ("best", "mvtec_few", 10),
         ("best", "data", 1),
         ("best", "mvtec", 1),
     ],
