@@ -77,7 +77,7 @@ class DilatedAutoencoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 3, width: int = 32, upsampling: Upsampling = "nearest"
+        self, channels: int = 3, width: int = 32, upsampling: Upsampling = "transposed"
     ) -> None:
         super().__init__()
         widths = [width * 2**stage for stage in range(HALVINGS)]
@@ -145,7 +145,7 @@ def _down(before: int, after: int) -> nn.Sequential:
 
 def _up(before: int, after: int, upsampling: Upsampling) -> nn.Sequential:
     if upsampling == "nearest":
-        # A transposed convolution's taps overlap unevenly, which leaves a grid in the picture.
+        # A transposed convolution has other taps for every second pixel, which can leave a grid.
         convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
         return nn.Sequential(nn.Upsample(scale_factor=2), *_block(convolution, after))
     return _block(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False), after)

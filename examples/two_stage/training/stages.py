@@ -62,9 +62,10 @@ def new_model(run: Run) -> nn.Module:
     model = build_model(run.settings.data.channels, run.settings.network).to(run.device)
     if run.processes.num_processes > 1:
         share_batch_norm(model)
-    count = run.processes.num_processes
+    count, network = run.processes.num_processes, run.settings.network
+    kind = "dilated" if network.architecture == "dilated" else f"{network.skips} skips"
     run.print(
-        f"{count_parameters(model):,} parameters, {run.settings.network.skips} skips; "
+        f"{count_parameters(model):,} parameters, {kind}; "
         f"{count} process{'es' if count > 1 else ''} on {run.device.type}"
     )
     return model
