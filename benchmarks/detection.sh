@@ -5,8 +5,8 @@
 #   bash benchmarks/detection.sh all                           all of them: many hours
 #   PRINT=1 bash benchmarks/detection.sh all                   only prints the commands
 #
-# Sets: pill, pill-paper, grid, magnetic_tile, few. From the environment:
-#   DATA   folder with mvtec/ (pill and grid of MVTec AD), magnetic_tile/ and mvtec_few/ (five
+# Sets: pill, pill-paper, grid, magnetic_tile, few, best. From the environment:
+#   DATA   folder with mvtec/ (pill and grid of MVTec AD), magnetic_tile/, hazelnut_toy/ and mvtec_few/ (five
 #          categories with a few normal images and generated defects), from the repository's root; default data
 #   RUNS   where runs go; an interrupted one goes on when it is started again; default runs/detection
 #   CROPS  patches per image and epoch for few, default 8. The results do not record theirs; by their
@@ -60,12 +60,30 @@ few() {
   done
 }
 
+best() {
+  # short NAME ROOT CATEGORY OPTIONS...: two fifths of the preset's epochs, and fewer test patches.
+  short() {
+    pipeline ablate --run-folder "$runs/best-$1" --data-root "$2" --category "$3" --preset best \
+      --arms two-stage --seeds 0 --stage-1-epochs 1 --stage-2-epochs 3 --test-stride 64 "${@:4}"
+  }
+  for category in carpet leather wood tile hazelnut; do
+    short "$category" "$data/mvtec_few" "$category"
+  done
+  short hazelnut_toy "$data" hazelnut_toy
+  short pill "$data/mvtec" pill
+  short hazelnut-by-place "$data/mvtec_few" hazelnut --normality place
+  short leather-without-l1 "$data/mvtec_few" leather --pixel-weight 0
+  short leather-dilated "$data/mvtec_few" leather --architecture dilated
+  short leather-nearest "$data/mvtec_few" leather --upsampling nearest
+  short leather-repair "$data/mvtec_few" leather --repair-weight 5
+}
+
 [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }
-[ "$*" = all ] && set -- pill pill-paper grid magnetic_tile few
+[ "$*" = all ] && set -- pill pill-paper grid magnetic_tile few best
 for name in "$@"; do
   case $name in
-    pill | pill-paper | grid | magnetic_tile | few) "$name" ;;
-    *) echo "expected a set of pill, pill-paper, grid, magnetic_tile, few; got $name" >&2; exit 2 ;;
+    pill | pill-paper | grid | magnetic_tile | few | best) "$name" ;;
+    *) echo "expected a set of pill, pill-paper, grid, magnetic_tile, few, best; got $name" >&2; exit 2 ;;
   esac
 done
 [ -n "${PRINT:-}" ] || python -m benchmarks detection "$runs"

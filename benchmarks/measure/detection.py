@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from two_stage.run.settings import Settings
 from two_stage.scoring.baselines import CONSTANT
 
 from benchmarks.measure.harness import load, save
@@ -26,7 +27,9 @@ SCORES = (
 # Settings in which runs of one arm in one table may differ.
 RECIPE = (
     *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
-    *("skips", "flips", "crops_per_image"),
+    *("skips", "flips", "crops_per_image", "least_patches", "batch_size", "test_stride"),
+    *("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share", "defect_noise"),
+    "normality",
 )
 KEPT = ("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights", *RECIPE)
 
@@ -51,7 +54,8 @@ def _identity(row: Row) -> str:
 def _row(file: Path) -> dict[str, Any]:
     measured = json.loads(file.read_text(encoding="utf-8"))
     saved = yaml.safe_load((file.parent / "settings.yaml").read_text(encoding="utf-8"))
-    settings = saved["settings"]
+    # Files of earlier versions lack later settings, which then have their defaults.
+    settings = Settings.from_dict(saved["settings"]).to_dict()
     return {
         "data": Path(settings["data_root"] or "demo").name,
         **{key: measured[key] for key in ("category", "arm", "preset", "seed", "device")},
@@ -66,6 +70,8 @@ def _row(file: Path) -> dict[str, Any]:
         ],
         "dominating_defect": measured["dominating_defect"],
         "seconds": measured["seconds"],
+        # PSNR and SSIM of held-out normals; the oldest runs did not measure them.
+        "reconstruction": measured.get("reconstruction_of_held_out"),
         "scores": {
             score: {
                 part: {

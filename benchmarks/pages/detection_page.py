@@ -46,7 +46,8 @@ def page(rows: Sequence[Row], demo: Row) -> str:
     ]
     for category in ("pill", "grid", "magnetic_tile"):
         parts.append(_arms(of(rows, category)))
-    return "\n".join([*parts, _generated(rows), _weights(rows)])
+    quick = [row for row in rows if row["preset"] == "quick"]
+    return "\n".join([*parts, _generated(quick), _weights(quick)])
 
 
 def of(rows: Sequence[Row], category: str, preset: str = "quick") -> list[Row]:
@@ -158,7 +159,7 @@ def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The runs of each arm and, where they differ, of each recipe."""
     usual = {}
     for category in {row["category"] for row in rows}:
-        recipes = [_recipe(row) for row in rows if row["category"] == category]
+        recipes = [recipe_of(row) for row in rows if row["category"] == category]
         usual[category] = max(recipes, key=recipes.count)
     names = [_name(row, usual[row["category"]]) for row in rows]
     order = sorted(
@@ -168,7 +169,7 @@ def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: [row for other, row in order if other == name] for name, _ in order}
 
 
-def _recipe(row: Row) -> list[str]:
+def recipe_of(row: Row) -> list[str]:
     """As the options of the command."""
     options = []
     for key in RECIPE:
@@ -179,7 +180,7 @@ def _recipe(row: Row) -> list[str]:
 
 
 def _name(row: Row, usual: Sequence[str]) -> str:
-    options = [option for option in _recipe(row) if option not in usual]
+    options = [option for option in recipe_of(row) if option not in usual]
     return ARMS[row["arm"]] + (f"; `{' '.join(options)}`" if options else "")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import ROOT
 from benchmarks.__main__ import FILES, GPU_FILES
 from benchmarks.measure.harness import load
-from benchmarks.pages import benchmarks_page, detection_page, figures, readme
+from benchmarks.pages import benchmarks_page, detection_page, figures, readme, reconstructions
 
 
 def texts() -> dict[Path, str]:
@@ -20,7 +20,9 @@ def texts() -> dict[Path, str]:
     }
     return {
         ROOT / "docs" / "benchmarks.md": benchmarks_page.page(results),
-        ROOT / "docs" / "detection.md": detection_page.page(rows, demo),
+        ROOT / "docs" / "detection.md": "\n".join(
+            (detection_page.page(rows, demo), reconstructions.section(rows))
+        ),
         ROOT / "README.md": readme.with_tables((ROOT / "README.md").read_text("utf-8"), tables),
     }
 

@@ -75,6 +75,8 @@ def test_exported_programmes_equal_eager(
         {"residual": "aw_ssim", "patch_size": 64, "test_stride": 32, "weights": (0.2, 0.3, 0.5)},
         {"residual": "l1+gradient", "image_size": 32, "category": "carpet"},
         {"residual": "l1", "image_size": 96, "test_patch_size": 96},
+        {"residual": "l1", "architecture": "dilated"},
+        {"residual": "l1", "architecture": "dilated", "upsampling": "nearest"},
     ],
 )
 def test_the_graph_equals_eager_for_every_kind_of_run(

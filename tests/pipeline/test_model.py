@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from two_stage.run.groups import Network
 from two_stage.training.model import (
     SKIPPED_STAGES,
     Autoencoder,
+    DilatedAutoencoder,
     Skips,
+    build_model,
     count_multiply_adds,
     count_parameters,
 )
@@ -94,6 +98,45 @@ def test_decoder_blocks_are_transposed_convolution_norm_activation() -> None:
             nn.BatchNorm2d,
             nn.LeakyReLU,
         ]
+
+
+def dilated(width: int = WIDTH) -> DilatedAutoencoder:
+    torch.manual_seed(0)
+    return DilatedAutoencoder(3, width).eval()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96)])
+def test_the_dilated_network_keeps_shape_and_range(size: tuple[int, int]) -> None:
+    image = torch.rand(2, 3, *size)
+    output = dilated()(image)
+    assert output.shape == image.shape
+    assert output.min() > 0
+    assert output.max() < 1
+
+
+def test_the_dilated_network_s_middle_sees_fifteen_cells_to_each_side() -> None:
+    features = torch.rand(1, 16, 41, 41, requires_grad=True)
+    dilated().middle(features)[0, :, 20, 20].sum().backward()
+    rows = features.grad.abs().sum((0, 1, 3)).nonzero()[:, 0]
+    assert (int(rows[0]), int(rows[-1])) == (20 - 15, 20 + 15)
+
+
+def test_nothing_passes_the_dilated_network_s_middle_by() -> None:
+    model = dilated()
+    model.middle.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
+    first, second = torch.rand(2, 1, 3, 64, 64)
+    assert torch.equal(model(first), model(second))
+
+
+@pytest.mark.parametrize("architecture", ["paper", "dilated"])
+def test_nearest_upsampling_has_no_transposed_convolution(architecture: Any) -> None:
+    def kinds(upsampling: Any) -> set[type[nn.Module]]:
+        network = Network(architecture=architecture, width=WIDTH, upsampling=upsampling)
+        return {type(module) for module in build_model(3, network).modules()}
+
+    assert nn.ConvTranspose2d in kinds("transposed")
+    assert nn.ConvTranspose2d not in kinds("nearest")
+    assert nn.Upsample in kinds("nearest")
 
 
 def test_parameters_are_counted() -> None:

@@ -41,12 +41,14 @@ def is_cut_from(patch: Tensor, pictures: Tensor) -> bool:
 
 def test_targets_are_cut_from_the_images_and_inputs_differ_by_defects_alone() -> None:
     patches = stream()
-    inputs, targets = patches.batch(0)
+    inputs, targets, defective = patches.batch(0)
     assert inputs.shape == targets.shape == (6, 1, PATCH, PATCH)
     assert all(is_cut_from(target, images()) for target in targets)
     changed = [not torch.equal(a, b) for a, b in zip(inputs, targets, strict=True)]
     assert any(changed)
     assert not all(changed)
+    assert torch.equal((inputs != targets) & ~defective, torch.zeros_like(defective))
+    assert changed == defective.flatten(1).any(1).tolist()
 
 
 @pytest.mark.parametrize("flips", ["none", "horizontal", "both"])
@@ -94,7 +96,7 @@ def test_a_step_s_patches_do_not_depend_on_what_came_before() -> None:
 def test_processes_share_the_batch_of_one(stage: Stage) -> None:
     whole = stream(stage).batch(3)
     shares = [stream(stage, share=Share(index, 3)).batch(3) for index in range(3)]
-    for number in range(2):
+    for number in range(3):
         together = torch.cat([share[number] for share in shares])
         torch.testing.assert_close(together, whole[number], rtol=0, atol=1e-6)
 
@@ -105,7 +107,8 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 
 
 def test_noise_is_on_stage_one_s_input_alone() -> None:
-    inputs, targets = stream(NORMAL).batch(0)
+    inputs, targets, defective = stream(NORMAL).batch(0)
+    assert not defective.any()
     difference = inputs - targets
     assert float(difference.std()) == pytest.approx(NORMAL.noise, rel=0.05)
     assert all(is_cut_from(target, images()) for target in targets)
@@ -113,12 +116,12 @@ def test_noise_is_on_stage_one_s_input_alone() -> None:
 
 def test_defects_keep_to_the_foreground() -> None:
     foregrounds = torch.zeros(5, SIZE, SIZE, dtype=torch.bool)
-    inputs, targets = stream(foregrounds=foregrounds).batch(0)
+    inputs, targets, _ = stream(foregrounds=foregrounds).batch(0)
     assert torch.equal(inputs, targets)
     foregrounds[:, :, : SIZE // 2] = True
     training = replace(TRAINING, patches="grid", batch_size=20)
     patches = stream(training=training, foregrounds=foregrounds)
-    inputs, targets = patches.batch(0)
+    inputs, targets, _ = patches.batch(0)
     changed = (inputs != targets).flatten(1).any(1)
     places = draw_places(images(), training, seeded(0, 2, "places", 0))
     assert changed.any()
@@ -130,6 +133,16 @@ def test_an_epoch_has_whole_batches_or_one_small_one(batch_size: int, steps: int
     patches = stream(training=replace(TRAINING, batch_size=batch_size))
     assert patches.steps_per_epoch == steps
     assert len(patches.batch(0)[0]) == min(batch_size, 20)
+
+
+def test_few_images_are_cropped_more_often() -> None:
+    training = replace(TRAINING, least_patches=31)
+    places = draw_places(images(), training, seeded(0, 1, "test", 0))
+    # 7 of each of the 5 images are the fewest that make 31 patches.
+    assert places.image.bincount().tolist() == [7] * 5
+    assert stream(training=training).steps_per_epoch == 5
+    assert stream(training=replace(TRAINING, least_patches=20)).steps_per_epoch == 3
+    assert [len(batch) for batch in clean_patches(images(count=8), training)] == [6, 2]
 
 
 def test_clean_patches_are_one_of_each_image() -> None:

@@ -105,7 +105,7 @@ def test_a_preset_that_is_none_is_answered_with_all_there_are(
         said = capsys.readouterr()
         text = " ".join((said.out + said.err).replace("│", " ").split())
         assert "tiny" in text
-        assert all(name in text for name in ("demo", "quick", "paper", "long"))
+        assert all(name in text for name in ("demo", "quick", "best", "paper", "long"))
         assert f"mvtec_two_stage.py {command} --help" in text
 
 

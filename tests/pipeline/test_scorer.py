@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from two_stage.scoring.scorer import Normality, Scorer, measure_normality, smooth
 from two_stage.scoring.selection import (
     _candidate_maps,
+    normalities,
 )
 
 
@@ -86,8 +87,25 @@ def test_a_file_that_is_no_scorer_is_an_error(tmp_path: Path) -> None:
 
 def test_candidates_are_scored_as_their_scorer_would() -> None:
     scorer = example_scorer()
+    # Places differ in what is normal.
+    scorer.normality.means["l1"][:4] += 2
+    scorer.normality.stds["aw_ssim"][:, :4] *= 3
     residuals = {"l1": random_image(8, 8), "aw_ssim": random_image(8, 8, seed=1)}
-    wanted = [("l1+aw_ssim", 2.0), ("l1", 1.0)]
-    maps = dict(_candidate_maps(residuals, scorer.normality, wanted))
+    wanted = [("l1+aw_ssim", 2.0, "place"), ("l1", 1.0, "place"), ("l1+aw_ssim", 2.0, "picture")]
+    maps = dict(_candidate_maps(residuals, normalities(scorer.normality), wanted))
     assert list(maps) == wanted
-    torch.testing.assert_close(maps["l1+aw_ssim", 2.0], scorer(residuals))
+    torch.testing.assert_close(maps["l1+aw_ssim", 2.0, "place"], scorer(residuals))
+    pooled = dataclasses.replace(scorer, normality=scorer.normality.pooled())
+    torch.testing.assert_close(maps["l1+aw_ssim", 2.0, "picture"], pooled(residuals))
+
+
+def test_pooled_normality_is_that_of_all_places_together() -> None:
+    # Of two places with their own normal residuals, as many samples of each.
+    first = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    second = 3 + 2 * torch.randn(4000, generator=torch.Generator().manual_seed(1))
+    both = torch.stack((first, second))
+    at_places = Normality(
+        {"l1": both.mean(1)[None]}, {"l1": both.std(1, correction=0)[None]}
+    ).pooled()
+    torch.testing.assert_close(at_places.means["l1"], both.mean().expand(1, 2))
+    torch.testing.assert_close(at_places.stds["l1"], both.std(correction=0).expand(1, 2))

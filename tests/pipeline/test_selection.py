@@ -33,7 +33,8 @@ class Grey(nn.Module):
 
 def test_what_the_user_fixes_is_not_searched() -> None:
     assert len(candidates(Scoring(), 64)) == 7 * 3
-    assert candidates(Scoring(residual="l1", smoothing=2.0), 64) == [("l1", 2.0)]
+    assert candidates(Scoring(residual="l1", smoothing=2.0), 64) == [("l1", 2.0, "place")]
+    assert len(candidates(Scoring(normality="auto"), 64)) == 7 * 3 * 2
     assert len(candidates(Scoring(smoothing=2.0), 64)) == 7
 
 

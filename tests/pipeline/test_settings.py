@@ -45,6 +45,22 @@ def test_the_paper_preset_has_the_paper_s_sizes() -> None:
     assert sum(stage.epochs for stage in stages_of(paper)) == 25
 
 
+def test_best_asks_for_pixels_too_and_the_paper_s_presets_do_not() -> None:
+    assert PRESETS["best"].stages.pixel_weight > 0
+    for name in ("demo", "quick", "paper", "long"):
+        plain = PRESETS[name]
+        assert (plain.stages.pixel_weight, plain.stages.lpips_share) == (0.0, 1.0)
+        assert (plain.training.least_patches, plain.network.architecture) == (0, "paper")
+
+
+def test_settings_of_earlier_versions_are_read_with_what_they_did_then() -> None:
+    saved = PRESETS["quick"].to_dict()
+    for name in ("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share"):
+        del saved[name]
+    del saved["defect_noise"], saved["least_patches"], saved["normality"]
+    assert Settings.from_dict(saved) == PRESETS["quick"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

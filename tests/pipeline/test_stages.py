@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -20,13 +21,10 @@ from two_stage.run.errors import UserError
 from two_stage.run.run import leave_processes
 from two_stage.run.settings import Settings
 from two_stage.training.batch_norm import measure_batch_norm
+from two_stage.training.facts import LATER, describe_training
 from two_stage.training.losses import stages_of
 from two_stage.training.patches import PatchStream
-from two_stage.training.stages import (
-    describe_training,
-    learning_rate,
-    training_seconds,
-)
+from two_stage.training.stages import learning_rate, training_seconds
 
 # 6 images x 3 patches in batches of 4.
 STEPS_PER_EPOCH = 4
@@ -39,7 +37,7 @@ class StoppedError(Exception):
 def stop_before(step: int, stage: int, monkeypatch: pytest.MonkeyPatch, action: Any) -> None:
     batch = PatchStream.batch
 
-    def interrupted(self: PatchStream, number: int) -> tuple[Tensor, Tensor]:
+    def interrupted(self: PatchStream, number: int) -> tuple[Tensor, ...]:
         if (self.stage_number, number) == (stage, step):
             action()
         return batch(self, number)
@@ -189,6 +187,18 @@ def test_runs_of_earlier_versions_can_be_continued() -> None:
     # As the weights' file gives them back, whatever their order.
     described = json.loads(json.dumps(describe_training(settings, stages_of(settings))))
     assert described == json.loads(STORED)
+
+
+def test_later_fields_are_left_out_only_where_they_change_nothing() -> None:
+    settings = Settings.of()
+    stages = [dataclasses.asdict(stage) for stage in stages_of(settings)]
+    for name, unchanged in LATER.items():
+        values = [stage[name] for stage in stages if name in stage]
+        assert (values or [settings.to_dict()[name]]) == [unchanged] * max(1, len(values))
+    changed = settings.changed(architecture="dilated", pixel_weight=1.0)
+    facts = describe_training(changed, stages_of(changed))
+    assert facts["settings"]["architecture"] == "dilated"
+    assert [stage["pixel_weight"] for stage in facts["stages"]] == [1.0, 1.0]
 
 
 def test_weights_of_other_settings_are_refused(whole: Path, tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ pytest.importorskip("matplotlib", reason="matplotlib comes with the examples ext
 from two_stage.commands.ablate import Ablation  # noqa: E402
 from two_stage.commands.command_line import parse, preset_of, read_settings  # noqa: E402
 from two_stage.run.settings import Settings  # noqa: E402
+from two_stage.scoring.baselines import CONSTANT  # noqa: E402
 
 from benchmarks import ROOT  # noqa: E402
 from benchmarks.measure.detection import KEPT, merged  # noqa: E402
 from benchmarks.measure.harness import load  # noqa: E402
 from benchmarks.pages.detection_page import ARMS, by_name, page  # noqa: E402
 from benchmarks.pages.readme import detection  # noqa: E402
+from benchmarks.pages.reconstructions import section  # noqa: E402
 
 ROWS, (DEMO,) = load("detection")["runs"], load("demo")["runs"]
 
@@ -75,6 +77,25 @@ def test_a_recipe_is_numbered_in_tables_and_written_out_below() -> None:
         assert f"\nRecipe {number}: `--" in text
 
 
+def test_best_is_set_against_a_constant_colour() -> None:
+    row = json.loads(json.dumps(next(row for row in ROWS if row["category"] == "grid")))
+    row |= {"preset": "best", "seconds": {"stage_1": 10.0, "stage_2": 30.4, "evaluation": 7.0}}
+    row["reconstruction"] = {
+        "network": {"psnr": 31.25, "ssim": 0.9}, "constant": {"psnr": 18.0, "ssim": 0.1234},
+    }  # fmt: skip
+    figures = dict.fromkeys(("pixel_auroc", "aupro", "pixel_ap", "image_auroc"), 0.5)
+    row["scores"] |= {"chosen": {"all": figures | {"aupro": 0.75}}, CONSTANT: {"all": figures}}
+    row["scores"]["plain l1"]["all"]["pixel_ap"] = 0.125
+    other = json.loads(json.dumps(row))
+    other["settings"]["pixel_weight"] = 7.0
+    text = section([row, {**row, "seed": 9}, other])
+    cells = (
+        "31.2 / 18.0 | 0.900 / 0.123 | 50.0 / 50.0 | 75.0 / 50.0 | 50.0 / 50.0 | 50.0 / 50.0 | 12.5"
+    )
+    assert f"| grid | {row['seed']} | {cells} | 40 |" in text
+    assert f"| grid, `--pixel-weight 7.0` | {row['seed']} | {cells} | 40 |" in text
+
+
 def test_readme_says_what_one_stage_and_no_training_give() -> None:
     """The best of each, by pixel AUROC."""
     rows = json.loads(json.dumps(ROWS))
@@ -122,6 +143,9 @@ def identity(data: str, category: str, preset: str, arm: str, seed: int, setting
         ("grid", "mvtec", 8),
         ("magnetic_tile", "data", 14),
         ("few", "mvtec_few", 80),
+        ("best", "mvtec_few", 10),
+        ("best", "data", 1),
+        ("best", "mvtec", 1),
     ],
 )
 def test_the_script_has_the_commands_of_the_results(name: str, data: str, count: int) -> None:
@@ -136,8 +160,8 @@ def test_the_script_has_the_commands_of_the_results(name: str, data: str, count:
         identity(data, *(row[key] for key in ("category", "preset", "arm", "seed", "settings")))
         for row in ROWS
         if row["data"] == data
-        and (name == "few" or row["category"] == category)
-        and bool(dash) == (row["preset"] == "paper")
+        and (name in ("few", "best") or row["category"] == category)
+        and row["preset"] == (name if name == "best" else "paper" if dash else "quick")
     }
     assert found == measured
     assert len(found) == count

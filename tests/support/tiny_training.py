@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from two_stage.defects.sources import SourceBank
 from two_stage.run.run import Run
 from two_stage.run.settings import Settings
 from two_stage.training.data import RunData
 from two_stage.training.losses import stages_of
-from two_stage.training.model import Autoencoder
 from two_stage.training.stages import new_model, train_stage
 
 SETTINGS = Settings.of(
@@ -41,7 +41,7 @@ def run_data(count: int = 6) -> RunData:
 
 def train_in(
     folder: Path, settings: Settings = SETTINGS, *, first_stage: Path | None = None
-) -> Autoencoder:
+) -> nn.Module:
     """As the command does, from the first weights on."""
     folder.mkdir(exist_ok=True)
     run = Run(settings, folder, Accelerator(cpu=True), first_stage)

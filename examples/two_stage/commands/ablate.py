@@ -19,8 +19,8 @@ from ..run.settings import Settings
 from ..scoring.evaluation import first_of_each_kind, score_samples
 from ..scoring.trained_run import load_trained_run
 from ..training.data import test_samples
+from ..training.facts import describe_training
 from ..training.losses import stages_of
-from ..training.stages import describe_training
 from .command_line import distinct, each_category, say, say_how_long
 
 # Makes one run; of the folder of another, if there is one, it takes the first stage.

@@ -169,19 +169,25 @@ def _quality(quality: Mapping[str, float | None]) -> list[str]:
 
 def _choice(chosen: Mapping[str, Any]) -> tuple[list[str], list[Table]]:
     texts = [
-        f"Chosen: {chosen['residual']}, smoothed with a standard deviation of "
+        f"Chosen: {_residual(chosen)}, smoothed with a standard deviation of "
         f"{chosen['smoothing']:g} pixels, by how well it finds artificial defects on normal "
         "pictures held out from training: the criterion is the image AUROC of clean against "
         "painted ones, averaged over the kinds of defect. No test picture had a say."
     ]
-    rows = [_candidate(row["residual"], row) for row in chosen.get("candidates", ())]
+    rows = [_candidate(_residual(row), row) for row in chosen.get("candidates", ())]
     if untrained := chosen.get("untrained"):
-        name = f"no training: constant reconstruction, {untrained['residual']}"
+        name = f"no training: constant reconstruction, {_residual(untrained)}"
         rows.append(_candidate(name, untrained))
     header = ("residual", "smoothing, pixels", "pixel AUROC", "AUPRO", "criterion")
     return texts, [
         Table(header, rows or [[chosen["residual"], f"{chosen['smoothing']:g}", *"---"]])
     ]
+
+
+def _residual(row: Mapping[str, Any]) -> str:
+    """Earlier versions held every residual against its own place."""
+    pooled = row.get("normality") == "picture"
+    return f"{row['residual']}, against the whole picture" if pooled else row["residual"]
 
 
 def _candidate(name: str, row: Mapping[str, Any]) -> list[str]:

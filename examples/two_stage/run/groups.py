@@ -12,6 +12,7 @@ from .checks import RISING, Checked, between, inside
 from .errors import UserError
 
 ArmName = Literal[tuple(ARMS)]
+Upsampling = Literal["transposed", "nearest"]
 Source = Literal["same", "categories", "noise", "folder"]
 Residual = Literal[
     "auto", "l1", "aw_ssim", "gradient",
@@ -69,6 +70,10 @@ class Data(Checked):
 class Network(Checked):
     """The autoencoder."""
 
+    architecture: Literal["paper", "dilated"] = "paper"
+    """The paper's five stages, or three and dilated convolutions, without latent or skips."""
+    upsampling: Upsampling = "transposed"
+    """Of the decoder: transposed convolutions, or nearest neighbours and a convolution."""
     width: Annotated[int, between(1, 1024)] = 16
     """Channels of the first stage; they double at each of the five stages."""
     latent_channels: Annotated[int, between(1, 65536)] = 64
@@ -89,12 +94,20 @@ class Stages(Checked):
     """Epochs on artificially defective images with AW-SSIM and LPIPS."""
     input_noise: Annotated[float, between(0, 100)] = 0.05
     """Std of the noise on stage 1's input, in units of the range [0, 1]."""
+    defect_noise: Annotated[float, between(0, 100)] = 0.0
+    """Std of the noise on stage 2's input."""
     defect_probability: Annotated[float, between(0, 1)] = 0.5
     """Share of stage 2's patches that carry artificial defects."""
     weights: tuple[float, float, float] | None = None
     """Of luminance, contrast and structure. None: the category's preset, else equal."""
     mix: Annotated[float, between(0, 1)] = 0.8
     """Share of AW-SSIM in stage 2's loss; the rest is LPIPS."""
+    pixel_weight: Annotated[float, between(0, 100)] = 0.0
+    """Of L1, added to the loss of every stage: structure alone lets a flat picture pass."""
+    repair_weight: Annotated[float, between(0, 100)] = 0.0
+    """Of L1 on the pixels of artificial defects, added to stage 2's loss."""
+    lpips_share: Annotated[float, between(0.01, 1)] = 1.0
+    """Share of each batch that LPIPS, the dearest part of a step, sees."""
     sigma_start: Annotated[float, between(1e-6, 8192)] = 0.5
     """Std of the Gaussian window at an epoch's start, in pixels."""
     sigma_end: Annotated[float, between(1e-6, 8192)] = 2.5
@@ -124,6 +137,8 @@ class Training(Checked):
     """Random patches, or the paper's fixed grid without overlap."""
     crops_per_image: Annotated[int, between(1, 65536)] = 16
     """Random patches per image and epoch; a grid has its own number."""
+    least_patches: Annotated[int, between(0, 10**6)] = 0
+    """Random patches per epoch at least: few images are then cropped more often."""
     flips: Literal["none", "horizontal", "both"] = "none"
     """Patches are mirrored at random; not for products whose side matters."""
     batch_size: Annotated[int, between(1, 65536)] = 16
@@ -181,6 +196,9 @@ class Scoring(Checked):
     """Distance of overlapping patches at test time, in pixels."""
     residual: Residual = "auto"
     """What is scored. auto: the one that finds artificial defects best on held-out normals."""
+    normality: Literal["place", "picture", "auto"] = "place"
+    """What a residual is held against: what it is on normal pictures at the same place, or anywhere
+    in them, for objects that lie as they like. auto: chosen like the residual."""
     smoothing: Annotated[float | None, between(0, 8192)] = None
     """Std of the Gaussian that smooths the residual, in pixels. None: chosen like the residual."""
     threshold_quantile: Annotated[float, inside(0, 1)] = 0.995

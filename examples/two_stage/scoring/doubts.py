@@ -52,7 +52,7 @@ def _of_the_reconstruction(metrics: Metrics) -> str | None:
         "The network has hardly learned to reconstruct: on normal pictures held out from training "
         f"it reaches {ours['psnr']:.1f} dB and an SSIM of {ours['ssim']:.2f}, one flat colour "
         f"{flat['psnr']:.1f} dB and {flat['ssim']:.2f}. What is found below is then seen in the "
-        "picture itself. Train longer or on more pictures."
+        "picture itself. Take --preset best, train longer or on more pictures."
     )
 
 

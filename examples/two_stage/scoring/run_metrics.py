@@ -60,6 +60,7 @@ def about_choice(choice: Choice, untrained: Choice, scoring: Scoring) -> dict[st
         "chosen_on_held_out_normals": {
             "residual": scorer.residual,
             "smoothing": scorer.smoothing,
+            "normality": choice.candidates[0]["normality"],
             "candidates": choice.candidates,
             # Of the constant reconstruction, the best alone.
             "untrained": untrained.candidates[0],

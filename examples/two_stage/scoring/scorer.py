@@ -47,6 +47,15 @@ class Normality:
     means: dict[str, Tensor]
     stds: dict[str, Tensor]
 
+    def pooled(self) -> Normality:
+        """The same mean and spread at every place: those over all places together."""
+        means, stds = {}, {}
+        for part, mean in self.means.items():
+            means[part] = torch.full_like(mean, float(mean.mean()))
+            variance = (self.stds[part].square() + (mean - means[part]).square()).mean()
+            stds[part] = torch.full_like(mean, float(variance.sqrt()))
+        return Normality(means, stds)
+
     def in_spreads(self, part: str, residual: Tensor) -> Tensor:
         """How many spreads a residual H x W lies above what is normal at its place."""
         return (residual - self.means[part]) / self.stds[part]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,8 +37,8 @@ from .scorer import (
 )
 from .thresholds import image_threshold
 
-# A residual, such as l1+aw_ssim, and the std that smooths its map.
-Candidate = tuple[str, float]
+# A residual, such as l1+aw_ssim, the std that smooths its map, and what it is held against.
+Candidate = tuple[str, float, str]
 
 # Few held-out images are painted several times, up to so many paintings of each kind.
 PAINTINGS = 20
@@ -72,14 +73,21 @@ def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
     own = [getattr(scorer, name) for name in FIELDS]
     chosen, table = broadcast_object_list([own, table])
     values = dict(zip(FIELDS, chosen, strict=True))
+    normality = normalities(normality)[table[0]["normality"]]
     scorer = Scorer(normality=normality, held_out=len(data.held_out), **values)
     return Choice(scorer, normality, table)
 
 
 def candidates(scoring: Scoring, image_size: int) -> list[Candidate]:
-    """Residuals and smoothings to choose from; one of each that the settings fix."""
+    """Residuals, smoothings and normalities to choose from; one of each that the settings fix."""
     residuals = SCORED if scoring.residual == "auto" else (scoring.residual,)
-    return [(residual, sigma) for residual in residuals for sigma in scoring.smoothings(image_size)]
+    held_against = ("place", "picture") if scoring.normality == "auto" else (scoring.normality,)
+    return list(itertools.product(residuals, scoring.smoothings(image_size), held_against))
+
+
+def normalities(at_each_place: Normality) -> dict[str, Normality]:
+    """By what the setting `normality` calls them."""
+    return {"place": at_each_place, "picture": at_each_place.pooled()}
 
 
 @torch.inference_mode()
@@ -112,13 +120,14 @@ def choose_scorer(
         raise ValueError("expected held-out normal images, got none; raise validation_share")
     model.eval()
     wanted = candidates(settings.scoring, held_out.shape[-1])
+    known = normalities(normality)
     counts = {candidate: PixelCounts() for candidate in wanted}
     clean: dict[Candidate, list[float]] = {candidate: [] for candidate in counts}
     painted = {candidate: {kind: [] for kind in KINDS} for candidate in counts}
     nothing = np.zeros(tuple(held_out.shape[-2:]), dtype=bool)
     for image in progress(held_out, "held-out images", quiet=quiet):
         residuals = residuals_of(model, as_floats(image), settings)
-        for candidate, score_map in _candidate_maps(residuals, normality, wanted):
+        for candidate, score_map in _candidate_maps(residuals, known, wanted):
             counts[candidate].add(score_map.cpu().numpy(), nothing)
             clean[candidate].append(image_score(score_map))
     # Now, while no pixel of a painted image is among the normal ones.
@@ -128,13 +137,14 @@ def choose_scorer(
     count = math.ceil(PAINTINGS / len(held_out)) * len(held_out) * len(KINDS)
     for kind, image, mask in progress(paintings, "painted defects", count, quiet=quiet):
         residuals = residuals_of(model, image.to(held_out.device), settings)
-        for candidate, score_map in _candidate_maps(residuals, normality, wanted):
+        for candidate, score_map in _candidate_maps(residuals, known, wanted):
             counts[candidate].add(score_map.cpu().numpy(), mask)
             painted[candidate][kind].append(image_score(score_map))
     table = [
         {
             "residual": candidate[0],
             "smoothing": candidate[1],
+            "normality": candidate[2],
             "pixel_auroc": pixel_auroc(counts[candidate]),
             "aupro": aupro(counts[candidate]),
             "criterion": _mean_image_auroc(clean[candidate], painted[candidate]),
@@ -142,8 +152,8 @@ def choose_scorer(
         for candidate in counts
     ]
     table.sort(key=lambda row: row["criterion"], reverse=True)
-    best = (table[0]["residual"], table[0]["smoothing"])
-    parts = residual_parts(best[0])
+    best = (table[0]["residual"], table[0]["smoothing"], table[0]["normality"])
+    parts, normality = residual_parts(best[0]), known[best[2]]
     scorer = Scorer(
         residual=best[0],
         smoothing=best[1],
@@ -169,17 +179,17 @@ def _mean_image_auroc(clean: list[float], painted: Mapping[str, list[float]]) ->
 
 
 def _candidate_maps(
-    residuals: Mapping[str, Tensor], normality: Normality, wanted: list[Candidate]
+    residuals: Mapping[str, Tensor], known: Mapping[str, Normality], wanted: list[Candidate]
 ) -> Iterator[tuple[Candidate, Tensor]]:
     """What the scorer of each candidate gives; smoothing is linear, so its parts are shared."""
     smoothed = {
-        (part, sigma): smooth(normality.in_spreads(part, residuals[part]), sigma)
+        (part, sigma, against): smooth(known[against].in_spreads(part, residuals[part]), sigma)
         for part in residuals
-        for sigma in {sigma for _, sigma in wanted}
+        for sigma, against in {candidate[1:] for candidate in wanted}
     }
-    for residual, sigma in wanted:
-        parts = [smoothed[part, sigma] for part in residual_parts(residual)]
-        yield (residual, sigma), torch.stack(parts).mean(0)
+    for residual, sigma, against in wanted:
+        parts = [smoothed[part, sigma, against] for part in residual_parts(residual)]
+        yield (residual, sigma, against), torch.stack(parts).mean(0)
 
 
 def _paint(

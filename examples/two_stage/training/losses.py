@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from torch import Tensor, nn
 
 from aw_ssim import AWSSIMLoss, CombinedPerceptualLoss, SigmaSchedule, SSIMLoss
+from aw_ssim.perceptual import FrozenLPIPS
 
 from ..run.arms import ARMS, Partner, Plan, Structural
 from ..run.settings import Settings
@@ -29,6 +31,9 @@ class Stage:
     """Of the window at an epoch's start and end, in pixels."""
     noise: float
     defect_probability: float
+    pixel_weight: float = 0.0
+    repair_weight: float = 0.0
+    lpips_share: float = 1.0
 
 
 def stages_of(settings: Settings) -> tuple[Stage, ...]:
@@ -50,8 +55,11 @@ def _stage(plan: Plan, epochs: int, settings: Settings) -> Stage:
         mix=1.0 if plan.partner == "none" else stages.mix,
         weights=(1 / 3, 1 / 3, 1 / 3) if plan.equal_weights else settings.loss_weights(),
         sigma=growing if plan.sigma_grows else (FIXED_SIGMA, FIXED_SIGMA),
-        noise=0.0 if plan.defects else stages.input_noise,
+        noise=stages.defect_noise if plan.defects else stages.input_noise,
         defect_probability=stages.defect_probability if plan.defects else 0.0,
+        pixel_weight=stages.pixel_weight,
+        repair_weight=stages.repair_weight if plan.defects else 0.0,
+        lpips_share=stages.lpips_share if plan.partner == "lpips" else 1.0,
     )
 
 
@@ -62,9 +70,35 @@ class StageLoss(nn.Module):
         super().__init__()
         self.schedule = SigmaSchedule.per_epoch(*stage.sigma, steps_per_epoch)
         self.loss = _with_partner(stage, _structural(stage, self.schedule))
+        self.pixel_weight, self.repair_weight = stage.pixel_weight, stage.repair_weight
+
+    def forward(
+        self, reconstruction: Tensor, target: Tensor, defective: Tensor | None = None
+    ) -> Tensor:
+        """`defective`, N x 1 x H x W bool, is where the input carried a defect."""
+        loss: Tensor = self.loss(reconstruction, target)
+        if self.pixel_weight or self.repair_weight:
+            distance = (reconstruction - target).abs()
+            loss = loss + self.pixel_weight * distance.mean()
+            if self.repair_weight and defective is not None:
+                # A batch without defects has nothing to repair.
+                count = (defective.sum() * distance.shape[1]).clamp(min=1)
+                loss = loss + self.repair_weight * (distance * defective).sum() / count
+        return loss
+
+
+class PartOfBatch(nn.Module):
+    """A perceptual distance of the first patches alone, of a batch in random order."""
+
+    def __init__(self, perceptual: nn.Module, share: float) -> None:
+        super().__init__()
+        self.perceptual = perceptual
+        self.share = share
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
-        return self.loss(reconstruction, target)
+        count = math.ceil(self.share * len(target))
+        distances: Tensor = self.perceptual(reconstruction[:count], target[:count])
+        return distances
 
 
 class WithL1(nn.Module):
@@ -89,7 +123,8 @@ def _structural(stage: Stage, schedule: SigmaSchedule) -> nn.Module:
 
 def _with_partner(stage: Stage, structural: nn.Module) -> nn.Module:
     if stage.partner == "lpips":
-        return CombinedPerceptualLoss(structural=structural, mix=stage.mix)
+        part = None if stage.lpips_share == 1 else PartOfBatch(FrozenLPIPS(), stage.lpips_share)
+        return CombinedPerceptualLoss(structural=structural, mix=stage.mix, perceptual=part)
     if stage.partner == "l1":
         return WithL1(structural, stage.mix)
     return structural

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..run.groups import Network
+from ..run.groups import Network, Upsampling
 
 Skips = Literal["none", "two", "all"]
 
@@ -20,12 +20,21 @@ SMALLEST_PATCH = 2**STAGES
 # 1/4 and 1/2 of the image's resolution: skips shallower than 1/8 copy defects.
 SKIPPED_STAGES: dict[Skips, tuple[int, ...]] = {"none": (), "two": (1, 2), "all": (1, 2, 3, 4)}
 
+# Of the dilated network: how often it halves the resolution, and how far apart its taps are.
+HALVINGS = 3
+DILATIONS = (1, 2, 4, 8)
+
 
 class Autoencoder(nn.Module):
     """N x C x H x W in [0, 1] to the same shape and range; H and W are multiples of 32."""
 
     def __init__(
-        self, channels: int = 3, width: int = 32, latent_channels: int = 64, skips: Skips = "two"
+        self,
+        channels: int = 3,
+        width: int = 32,
+        latent_channels: int = 64,
+        skips: Skips = "two",
+        upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__()
         self.skipped = SKIPPED_STAGES[skips]
@@ -39,12 +48,12 @@ class Autoencoder(nn.Module):
         )
         wide_first = widths[::-1]
         self.decoder = nn.ModuleList(
-            _up(before * 2 if stage in self.skipped else before, after)
+            _up(before * 2 if stage in self.skipped else before, after, upsampling)
             for stage, (before, after) in enumerate(
                 zip(wide_first, [*wide_first[1:], width], strict=True)
             )
         )
-        self.head = nn.Sequential(nn.Conv2d(width, channels, 3, padding=1), nn.Sigmoid())
+        self.head = _head(width, channels)
 
     def forward(self, image: Tensor) -> Tensor:
         features = []
@@ -60,9 +69,58 @@ class Autoencoder(nn.Module):
         return self.head(x)
 
 
-def build_model(channels: int, network: Network) -> Autoencoder:
+class DilatedAutoencoder(nn.Module):
+    """Of the same shape and range. Features stay at 1/8 of the resolution, where a repair is drawn
+    from far around: dilated convolutions see 15 cells to each side, and nothing passes them by.
+
+    After Bauer, Nakajima and Mueller, Mathematics 12:3988, 2024.
+    """
+
+    def __init__(
+        self, channels: int = 3, width: int = 32, upsampling: Upsampling = "transposed"
+    ) -> None:
+        super().__init__()
+        widths = [width * 2**stage for stage in range(HALVINGS)]
+        self.encoder = nn.Sequential(
+            *(_down(a, b) for a, b in zip([channels, *widths], widths, strict=False))
+        )
+        self.middle = nn.Sequential(*(Dilated(widths[-1], dilation) for dilation in DILATIONS))
+        wide_first = widths[::-1]
+        self.decoder = nn.Sequential(
+            *(
+                _up(a, b, upsampling)
+                for a, b in zip(wide_first, [*wide_first[1:], width], strict=True)
+            )
+        )
+        self.head = _head(width, channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.decoder(self.middle(self.encoder(image))))
+
+
+class Dilated(nn.Module):
+    """What a dilated convolution adds to its input."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        convolution = nn.Conv2d(
+            channels, channels, 3, padding=dilation, dilation=dilation, bias=False
+        )
+        self.block = _block(convolution, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.block(features)
+
+
+def build_model(channels: int, network: Network) -> nn.Module:
     """The network of a run, in the memory layout that convolutions are fastest in."""
-    model = Autoencoder(channels, network.width, network.latent_channels, network.skips)
+    model: nn.Module
+    if network.architecture == "dilated":
+        model = DilatedAutoencoder(channels, network.width, network.upsampling)
+    else:
+        model = Autoencoder(
+            channels, network.width, network.latent_channels, network.skips, network.upsampling
+        )
     return model.to(memory_format=torch.channels_last)
 
 
@@ -85,8 +143,16 @@ def _down(before: int, after: int) -> nn.Sequential:
     return _block(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False), after)
 
 
-def _up(before: int, after: int) -> nn.Sequential:
+def _up(before: int, after: int, upsampling: Upsampling) -> nn.Sequential:
+    if upsampling == "nearest":
+        # A transposed convolution has other taps for every second pixel, which can leave a grid.
+        convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        return nn.Sequential(nn.Upsample(scale_factor=2), *_block(convolution, after))
     return _block(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False), after)
+
+
+def _head(before: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, channels, 3, padding=1), nn.Sigmoid())
 
 
 def _block(convolution: nn.Module, channels: int) -> nn.Sequential:

@@ -7,6 +7,7 @@ after an interruption, or is shared by several processes, with the same patches.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -51,7 +52,10 @@ class Places:
 
 
 class PatchStream:
-    """Pairs (input, target) of patches B x C x P x P in [0, 1]; the target is always clean."""
+    """Inputs and targets B x C x P x P in [0, 1], and where defects are, B x 1 x P x P bool.
+
+    The target is always clean.
+    """
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class PatchStream:
         self._epoch = -1
         self._places = Places(*4 * (torch.empty(0),))
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """What this process trains on at a step, counted from the stage's beginning."""
         epoch, number = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
@@ -96,7 +100,7 @@ class PatchStream:
         places = self._places.rows(whole).rows(mine)
 
         targets = as_floats(cut_patches(self.images, places, self.training.patch_size))
-        inputs = targets
+        inputs, defective = targets, torch.zeros_like(targets[:, 0], dtype=torch.bool)
         if self.stage.defect_probability > 0:
             defects = draw_defects(
                 self.batch_size,
@@ -109,7 +113,7 @@ class PatchStream:
                 foregrounds = cut_patches(
                     self.foregrounds[:, None], places, self.training.patch_size
                 )[:, 0]
-            inputs, _ = add_defects(
+            inputs, defective = add_defects(
                 targets,
                 self.bank,
                 defects.rows(mine),
@@ -124,7 +128,8 @@ class PatchStream:
             noise = torch.randn(shape, generator=generator, device=self.images.device)
             inputs = inputs + self.stage.noise * noise[mine]
         layout = torch.channels_last
-        return inputs.contiguous(memory_format=layout), targets.contiguous(memory_format=layout)
+        inputs, targets = (t.contiguous(memory_format=layout) for t in (inputs, targets))
+        return inputs, targets, defective[:, None]
 
     def _generator(
         self, purpose: str, number: int, device: torch.device | str = "cpu"
@@ -135,7 +140,12 @@ class PatchStream:
 def patches_per_epoch(images: Tensor, training: Training) -> int:
     if training.patches == "grid":
         return len(images) * (images.shape[-1] // training.patch_size) ** 2
-    return len(images) * training.crops_per_image
+    return len(images) * crops_per_image(images, training)
+
+
+def crops_per_image(images: Tensor, training: Training) -> int:
+    """As many as the settings say, or more, so that an epoch of few images has its least."""
+    return max(training.crops_per_image, math.ceil(training.least_patches / len(images)))
 
 
 def draw_places(images: Tensor, training: Training, generator: torch.Generator) -> Places:
@@ -177,7 +187,9 @@ def cut_patches(images: Tensor, places: Places, size: int) -> Tensor:
 
 def clean_patches(images: Tensor, training: Training) -> list[Tensor]:
     """One random clean patch of each image, in batches: what BatchNorm is measured on."""
-    one_each = dataclasses.replace(training, patches="random", crops_per_image=1, flips="none")
+    one_each = dataclasses.replace(
+        training, patches="random", crops_per_image=1, least_patches=0, flips="none"
+    )
     places = draw_places(images, one_each, seeded(training.seed, 0, "clean", 0))
     ends = [*range(training.batch_size, len(images), training.batch_size), len(images)]
     if len(ends) > 1 and ends[-1] - ends[-2] == 1 and training.patch_size == SMALLEST_PATCH:

@@ -37,10 +37,10 @@ def rehearse(model: nn.Module, data: RunData, run: Run) -> None:
             loss = _loss(number, stage, patches.steps_per_epoch).to(run.device)
             network = copy.deepcopy(model).train()
             optimiser = torch.optim.Adam(network.parameters())
-            inputs, targets = patches.batch(0)
+            inputs, targets, defective = patches.batch(0)
             with run.processes.autocast():
                 outputs = network(inputs)
-            loss(outputs.float(), targets).backward()
+            loss(outputs.float(), targets, defective).backward()
             optimiser.step()
 
 

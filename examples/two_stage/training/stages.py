@@ -27,15 +27,15 @@ from ..run.checkpoint import (
 )
 from ..run.errors import UserError, one_line
 from ..run.folder import parse_json, save_json, write_atomically
-from ..run.groups import Data, Defects, Network, Training
+from ..run.groups import Training
 from ..run.interrupt import Interrupted, postponed_signals
 from ..run.progress import progress
 from ..run.run import Run
-from ..run.settings import Settings, plain
 from .batch_norm import measure_batch_norm, share_batch_norm
 from .data import RunData
+from .facts import describe_training
 from .losses import Stage, StageLoss, stages_of
-from .model import Autoencoder, build_model, count_parameters
+from .model import build_model, count_parameters
 from .patches import PatchStream, Share, clean_patches
 
 LOG_COLUMNS = ("stage", "epoch", "step", "loss", "sigma")
@@ -56,15 +56,16 @@ class Progress:
 START = Progress(0, torch.empty(0, len(LOG_COLUMNS), dtype=torch.float64), 0.0)
 
 
-def new_model(run: Run) -> Autoencoder:
+def new_model(run: Run) -> nn.Module:
     """The network before training, on every process the same."""
     set_seed(run.settings.training.seed)
     model = build_model(run.settings.data.channels, run.settings.network).to(run.device)
     if run.processes.num_processes > 1:
         share_batch_norm(model)
-    count = run.processes.num_processes
+    count, network = run.processes.num_processes, run.settings.network
+    kind = "dilated" if network.architecture == "dilated" else f"{network.skips} skips"
     run.print(
-        f"{count_parameters(model):,} parameters, {run.settings.network.skips} skips; "
+        f"{count_parameters(model):,} parameters, {kind}; "
         f"{count} process{'es' if count > 1 else ''} on {run.device.type}"
     )
     return model
@@ -107,18 +108,6 @@ def adopt_stage(number: int, source: Path, run: Run) -> None:
     run.together()
 
 
-def describe_training(settings: Settings, stages: tuple[Stage, ...]) -> dict[str, Any]:
-    """Everything that the weights after `stages` depend on."""
-    values = settings.to_dict(Data, Network, Training, Defects)
-    if values["white"] is None:
-        # Weights of earlier versions do not know of it.
-        del values["white"]
-    return {
-        "stages": [plain(dataclasses.asdict(stage)) for stage in stages],
-        "settings": values,
-    }
-
-
 def learning_rate(base: float, step: int, steps: int) -> float:
     """Falls from `base` to 0 along half a cosine."""
     return base * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -154,8 +143,8 @@ def _train(
                 loss.schedule.reset()
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(training.learning_rate, step, total)
-            inputs, targets = patches.batch(step)
-            value = loss(network(inputs), targets)
+            inputs, targets, defective = patches.batch(step)
+            value = loss(network(inputs), targets, defective)
             optimiser.zero_grad()
             processes.backward(value)
             optimiser.step()
