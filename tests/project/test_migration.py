@@ -284,13 +284,13 @@ def test_piqa() -> None:
     assert_agree("piqa", lambda x, y: 1 - theirs(x, y), SSIMLoss())
 
 
-def test_frame_analytics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frame_analytics() -> None:
     """In float32, which is its own; it would compile itself for half a minute."""
     library = pytest.importorskip("frame_analytics")
-    monkeypatch.setattr(torch._dynamo.config, "disable", True)
     theirs = library.SSIM(data_range=1.0)
     x, y = (image.float() for image in pair())
-    assert_agree("frame-analytics", lambda x, y: 1 - theirs(x, y), SSIMLoss(), (x, y))
+    with torch._dynamo.config.patch(disable=True):
+        assert_agree("frame-analytics", lambda x, y: 1 - theirs(x, y), SSIMLoss(), (x, y))
 
 
 def test_compressai() -> None:
