@@ -131,7 +131,6 @@ def _prepared(
     image_checks.images(x, y, names)
     image_checks.image_size(x, names[0], options.smallest_image, options.padding)
     x, y = gradient_as(x), gradient_as(y)
-    pixels = math.prod(x.shape[2:])
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     dimensions = x.ndim - 2
     seen = centre = None
@@ -149,6 +148,10 @@ def _prepared(
         ranges = ranges.view(-1, *[1] * (x.ndim - 1))
         x, y = x / ranges, y / ranges
         options = options._replace(data_range=1.0)
+    if options.l1 and options.reduction != "sum":
+        # A mean over pixels, beside one over windows.
+        windows = _counts(x, None, options.margin) / x.shape[1]
+        options = options._replace(l1=options.l1 * windows / math.prod(x.shape[2:]))
     if options.padding == "zeros":
         around = [options.window_size // 2] * 2 * dimensions
         x, y = F.pad(x, around), F.pad(y, around)
@@ -156,9 +159,6 @@ def _prepared(
         options = options._replace(padding="valid")
     chosen = choose_backend(options.backend, x, y, width, mask, options.window_size).name
     options = options.population(options.window_size**dimensions)
-    if options.l1 and options.reduction != "sum":
-        windows = _counts(x, None, options.margin) / x.shape[1]
-        options = options._replace(l1=options.l1 * windows / pixels)
     return Inputs(x, y, taps, seen), centre, options._replace(backend=chosen)
 
 

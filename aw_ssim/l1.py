@@ -24,6 +24,9 @@ from .loss import SSIMLoss, StructuralLoss
 from .memory_format import gradient_as
 from .options import Options
 
+# Beside a smaller share of windows, a pixel's could be too much for float32.
+SMALLEST_MIX = 1e-6
+
 
 class CombinedL1Loss(nn.Module):
     """``mix * structural + (1 - mix) * L1``, L1 being the mean of ``|prediction - target|``.
@@ -86,7 +89,7 @@ class CombinedL1Loss(nn.Module):
     def _takes_one_pass(self, options: Options) -> bool:
         """Whether a backend can add the pixels to its sums of windows, and their gradients."""
         plain = type(self.structural).forward is StructuralLoss.forward and not self.smoothed
-        return plain and self.mix > 0 and options.reduction != "none" and not _traced()
+        return plain and self.mix >= SMALLEST_MIX and options.reduction != "none" and not _traced()
 
     @property
     def reduction(self) -> str:

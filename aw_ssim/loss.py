@@ -31,7 +31,7 @@ class StructuralLoss(nn.Module):
     window: str
     covariance: str
     backend: str
-    l1: float
+    l1: float = 0.0
     sigma: float | Tensor | SigmaSchedule
 
     counts_planes_alike = False

@@ -24,17 +24,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .exchange import load_maps, store_block, store_maps, together
 from .passes import (
     column_moments,
     differences,
     formulas,
     gather_along,
-    load_maps,
     pivots_of,
     spread,
-    store_block,
-    store_maps,
-    together,
     window_moments,
 )
 from .rows import (
