@@ -88,8 +88,12 @@ class CombinedL1Loss(nn.Module):
 
     def _takes_one_pass(self, options: Options) -> bool:
         """Whether a backend can add the pixels to its sums of windows, and their gradients."""
-        plain = type(self.structural).forward is StructuralLoss.forward and not self.smoothed
-        return plain and self.mix >= SMALLEST_MIX and options.reduction != "none" and not _traced()
+        structural = self.structural
+        plain = type(structural).forward is StructuralLoss.forward and not self.smoothed
+        heard = structural._forward_hooks or structural._forward_pre_hooks
+        if heard or self.mix < SMALLEST_MIX or options.reduction == "none":
+            return False
+        return plain and not _traced()
 
     @property
     def reduction(self) -> str:

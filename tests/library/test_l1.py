@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import noise
-from tested_backends import BACKENDS
 from tolerances import assert_gradient_close, assert_value_close
 from torch import Tensor
 
@@ -70,45 +69,6 @@ def test_against_the_oracle(reduction: str, padding: str, smoothed: bool, masked
     references = torch.autograd.grad(expected, (x, y), upstream.double())
     for gradient, reference in zip(gradients, references, strict=True):
         assert_gradient_close(gradient, reference.double(), torch.float32)
-
-
-@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
-@pytest.mark.parametrize("padding", ["valid", "same", "zeros"])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "image"])
-def test_one_pass_gives_what_two_would(
-    reduction: str, padding: str, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, y = (image.requires_grad_() for image in batch())
-    ranges = torch.tensor([0.5, 2.0])
-    options: dict[str, Any] = {"padding": padding, "window_size": 7, "reduction": reduction}
-    loss = CombinedL1Loss(AWSSIMLoss(**options, backend=backend), mix=0.3)
-    apart = (x - y).abs() / ranges.view(2, 1, 1, 1)
-    counts = torch.ones(apart.shape)
-    expected = 0.3 * loss.structural(x, y, None, ranges) + 0.7 * reduced(apart, counts, reduction)
-    monkeypatch.delattr(CombinedL1Loss, "_l1")
-    value = loss(x, y, None, ranges)
-    torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
-    upstream = noise(4, value) - 2
-    gradients = torch.autograd.grad(value, (x, y), upstream)
-    references = torch.autograd.grad(expected, (x, y), upstream)
-    for gradient, reference in zip(gradients, references, strict=True):
-        assert_gradient_close(gradient, reference.double(), torch.float32)
-
-
-def test_one_pass_over_volumes_and_planes_of_other_layouts() -> None:
-    """Larger than what is worked on at once."""
-    for shape, kind in (((1, 2, 20, 60, 70), None), ((1, 2, 300, 530), torch.channels_last)):
-        x = noise(0, torch.empty(shape))
-        y = x + 0.1 * noise(1, x)
-        if kind is not None:
-            x, y = x.to(memory_format=kind), y.half().to(memory_format=kind)
-        x.requires_grad_()
-        loss = CombinedL1Loss(SSIMLoss(window_size=5), mix=0.5)
-        value = loss(x, y)
-        expected = 0.5 * loss.structural(x, y) + 0.5 * (x - y).abs().mean()
-        torch.testing.assert_close(value, expected)
-        gradients = [torch.autograd.grad(one, x)[0] for one in (value, expected)]
-        assert_gradient_close(gradients[0], gradients[1].double(), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
