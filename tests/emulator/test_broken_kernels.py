@@ -24,10 +24,14 @@ ONE_WARP = Case((1, 1, 17, 30), 3, "same", gradients=BOTH)
 BARRIERS = ("after the zeros", "after the moments", "after the sums")
 
 
-def statements(ptx: str, found: Callable[[Statement], bool]) -> list[Statement]:
-    """Those that are asked for, in the order of the source."""
-    every = Program(ptx).statements
-    return sorted(filter(found, every), key=lambda one: int(re.findall(r"\d+", one.source)[0]))
+def statements(ptx: str, start: str, file: str = "kernel.py") -> list[Statement]:
+    """Those of a file whose text starts so, in the order of its lines."""
+    every = [
+        one
+        for one in Program(ptx).statements
+        if one.source.startswith(f"{file}:") and re.match(start, one.text)
+    ]
+    return sorted(every, key=lambda one: int(one.source.split(":")[1]))
 
 
 def replaced(ptx: str, statement: Statement, text: str) -> str:
@@ -39,9 +43,7 @@ def replaced(ptx: str, statement: Statement, text: str) -> str:
 
 def without_barrier(number: int) -> Callable[[str], str]:
     def edit(ptx: str) -> str:
-        barriers = statements(
-            ptx, lambda one: one.text.startswith("bar.sync") and one.source.startswith("kernel.py")
-        )
+        barriers = statements(ptx, "bar.sync")
         assert len(barriers) == len(BARRIERS)
         return replaced(ptx, barriers[number], "")
 
@@ -100,7 +102,7 @@ def test_too_little_scratch() -> None:
 
 def test_zeros_that_are_not_written() -> None:
     def edit(ptx: str) -> str:
-        first = statements(ptx, lambda one: "st.global" in one.text)[0]
+        first = statements(ptx, r"@\S+ st.global")[0]
         return replaced(ptx, first, "")
 
     problems = broken(FOUR_WARPS, edit)
@@ -111,7 +113,7 @@ def test_a_gradient_that_no_mask_holds_back() -> None:
     """Stores of other tiles' pixels too, and of what lies beyond the image."""
 
     def edit(ptx: str) -> str:
-        last = statements(ptx, lambda one: "st.global.b32" in one.text and one.text[0] == "@")[-2]
+        last = statements(ptx, r"@\S+ st.global.b32")[-2]
         return replaced(ptx, last, last.text.partition(" ")[2] + ";")
 
     problems = broken(CASES["default"], edit)
@@ -121,7 +123,7 @@ def test_a_gradient_that_no_mask_holds_back() -> None:
 
 def test_a_store_that_is_left_out() -> None:
     def edit(ptx: str) -> str:
-        last = statements(ptx, lambda one: "st.global.b32" in one.text and one.text[0] == "@")[-2]
+        last = statements(ptx, r"@\S+ st.global.b32")[-2]
         return replaced(ptx, last, "")
 
     problems = broken(FOUR_WARPS, edit)
@@ -139,8 +141,7 @@ def test_a_wrong_sum() -> None:
 
 def test_a_barrier_of_tritons_own_is_missed() -> None:
     def edit(ptx: str) -> str:
-        barriers = statements(ptx, lambda one: one.text.startswith("bar.sync"))
-        inside_the_sum = [one for one in barriers if one.source.startswith("standard.py")]
+        inside_the_sum = statements(ptx, "bar.sync", file="standard.py")
         return replaced(ptx, inside_the_sum[-1], "")
 
     problems = broken(FOUR_WARPS, edit)
