@@ -79,8 +79,8 @@ def long_names(root: Path) -> Path:
 Data = Callable[[Path], Path]
 # Pictures, and settings beside the tiny ones: all of this trains to its report.
 WORKS: dict[str, tuple[Data, dict[str, Any]]] = {
-    "a blank picture of an object": (one_blank, {"foreground_only": True}),
-    "nothing but blank pictures": (lambda root: plate(root, value=0), {"foreground_only": True}),
+    "a blank picture of an object": (one_blank, {"foreground_only": True, "scored_area": "product"}),
+    "nothing but blank pictures": (lambda root: plate(root, value=0), {"foreground_only": True, "scored_area": "product"}),
     "white pictures, masks too": (lambda root: plate(root, value=255), {}),
     "pictures of one pixel": (lambda root: plate(root, size=(1, 1)), {"foreground_only": True}),
     "very flat pictures": (lambda root: plate(root, size=(2, 300)), {}),

@@ -57,6 +57,16 @@ def test_a_perfect_reconstruction_is_no_doubt() -> None:
     assert doubts(metrics) == []
 
 
+def test_a_product_that_lies_beyond_what_is_scored() -> None:
+    metrics = sound()
+    chosen = metrics["chosen_on_held_out_normals"]
+    chosen["scored_area"] = {"share": 0.4, "product_beyond": 0.009}
+    assert doubts(metrics) == []
+    chosen["scored_area"]["product_beyond"] = 0.031
+    assert "3.1 % of the product lies where none lay in training" in only(metrics)
+    assert "--scored-area picture" in only(metrics)
+
+
 @pytest.mark.parametrize("name", [CONSTANT, "input only: gradient"])
 def test_what_needs_no_training_finds_as_much(name: str) -> None:
     metrics = sound()

@@ -52,12 +52,16 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(
-    model: nn.Module | None, data_root: Path, folder: Path, **changes: Any
+    model: nn.Module | None,
+    data_root: Path,
+    folder: Path,
+    chosen: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> tuple[Evaluation, RunData]:
     """The model in place of a trained network; None for the constant colour itself."""
     settings = Settings.of(
         data_root=data_root, category="brick", smoothing=1.0, pictures_per_type=1, **SIZES
-    )
+    ).changed(**chosen or {})
     folder.mkdir()
     run = Run(settings, folder, Accelerator(cpu=True))
     save_settings(settings, folder)
@@ -84,6 +88,33 @@ def test_the_constant_is_scored_as_a_network_that_is_constant(
     assert chosen["untrained"] == chosen["candidates"][0]
     compared = metrics["reconstruction_of_held_out"]
     assert compared["network"] == compared["constant"]
+
+
+def test_the_background_is_not_scored(data_root: Path, tmp_path: Path) -> None:
+    """As if a product had lain in the upper half of the training pictures, and once lower."""
+    places = {"train": slice(0, 32), "held_out": slice(8, 40)}
+    foregrounds = {name: torch.zeros(64, 64, dtype=torch.bool) for name in places}
+    for name, rows in places.items():
+        foregrounds[name][rows] = True
+    evaluation, data = evaluated(
+        Copy(),
+        data_root,
+        tmp_path / "run",
+        {"scored_area": "product", "foreground_only": True, "smoothing": 0.0},
+        foregrounds=foregrounds["train"].expand(6, 64, 64),
+        held_out_foregrounds=foregrounds["held_out"].expand(2, 64, 64),
+    )
+    assert (len(data.train), len(data.held_out)) == (6, 2)
+    area = evaluation.metrics["chosen_on_held_out_normals"]["scored_area"]
+    # A border of one pixel, a 64th of the side; 7 of the 32 lower rows lie beyond it.
+    assert area == {"share": 33 / 64, "product_beyond": 7 / 32}
+    for result in evaluation.findings.shown:
+        for name in ("chosen", CONSTANT):
+            assert result.maps[name][:33].any()
+            assert not result.maps[name][33:].any()
+    assert any("21.9 % of the product lies" in doubt for doubt in evaluation.metrics["doubts"])
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Scored: the 52 % of the picture where a product lies" in report
 
 
 def test_a_network_that_learned_nothing_is_told_of_first(flat: tuple[Evaluation, Path]) -> None:

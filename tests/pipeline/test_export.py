@@ -75,6 +75,7 @@ def test_exported_programmes_equal_eager(
         {"residual": "aw_ssim", "patch_size": 64, "test_stride": 32, "weights": (0.2, 0.3, 0.5)},
         {"residual": "l1+gradient", "image_size": 32, "category": "carpet"},
         {"residual": "l1", "image_size": 96, "test_patch_size": 96},
+        {"residual": "l1+aw_ssim", "scored_area": "product"},
         {"residual": "l1", "architecture": "dilated"},
         {"residual": "l1", "architecture": "dilated", "upsampling": "nearest"},
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from two_stage.pictures.foreground import estimate_foreground
+from two_stage.pictures.foreground import estimate_foreground, product_area
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -22,3 +22,25 @@ def test_the_foreground_is_the_object(bright_object: bool, channels: int) -> Non
 
 def test_a_plain_image_has_no_foreground() -> None:
     assert not estimate_foreground(torch.full((3, 16, 16), 0.5)).any()
+
+
+def test_the_product_area_is_where_products_lie_and_a_border() -> None:
+    foregrounds = torch.zeros(40, 128, 128, dtype=torch.bool)
+    foregrounds[:20, 30:60, 30:60] = True
+    foregrounds[20:, 30:60, 40:70] = True
+    # One picture of 40 may be mistaken, three are not.
+    foregrounds[0, 100:] = True
+    foregrounds[:3, :10, 50] = True
+    area = product_area(foregrounds)
+    assert area is not None
+    found = area.nonzero()
+    assert found.amin(0).tolist() == [0, 28]
+    assert found.amax(0).tolist() == [61, 71]
+    # The border is two pixels wide, a 64th of the side, and has no corners.
+    assert area[62:].sum() == 0
+    assert area[45, 28:72].all()
+    assert not area[28, 28]
+
+
+def test_without_products_there_is_no_area() -> None:
+    assert product_area(torch.zeros(3, 16, 16, dtype=torch.bool)) is None

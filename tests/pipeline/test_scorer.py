@@ -47,9 +47,11 @@ def test_normality_is_the_mean_and_spread_at_each_place() -> None:
     assert 0.01 < means[10, 32] < 0.04
 
 
-def example_scorer() -> Scorer:
+def example_scorer(area: Tensor | None = None) -> Scorer:
     one = torch.ones(8, 8)
-    normality = Normality({"l1": one, "aw_ssim": 0 * one}, {"l1": 2 * one, "aw_ssim": 0.5 * one})
+    normality = Normality(
+        {"l1": one, "aw_ssim": 0 * one}, {"l1": 2 * one, "aw_ssim": 0.5 * one}, area
+    )
     return Scorer("l1+aw_ssim", 2.0, normality, pixel_threshold=1.25, image_threshold=2.5)
 
 
@@ -59,8 +61,41 @@ def test_the_map_is_the_mean_in_units_of_the_spread() -> None:
     torch.testing.assert_close(example_scorer()(residuals), torch.full((8, 8), 3.0))
 
 
-def test_a_saved_scorer_gives_the_same_map(tmp_path: Path) -> None:
-    scorer = example_scorer()
+def left_half() -> Tensor:
+    return torch.arange(8).expand(8, 8) < 4
+
+
+def test_beyond_the_scored_area_everything_is_normal() -> None:
+    residuals = {"l1": torch.full((8, 8), 5.0), "aw_ssim": torch.full((8, 8), 2.0)}
+    scorer = dataclasses.replace(example_scorer(left_half()), smoothing=0.0)
+    expected = torch.where(left_half(), 3.0, 0.0)
+    torch.testing.assert_close(scorer(residuals), expected)
+    # A residual that is no number still shows.
+    residuals["l1"][0, 7] = torch.nan
+    assert scorer(residuals)[0, 7].isnan()
+
+
+def test_what_lies_beyond_has_no_part_in_pooled_normality() -> None:
+    scorer = example_scorer(left_half())
+    scorer.normality.means["l1"][:, 4:] = 100.0
+    scorer.normality.stds["l1"][:, 4:] = 100.0
+    pooled = scorer.normality.pooled()
+    torch.testing.assert_close(pooled.means["l1"], torch.ones(8, 8))
+    torch.testing.assert_close(pooled.stds["l1"], torch.full((8, 8), 2.0))
+    assert pooled.area is scorer.normality.area
+
+
+def test_an_area_that_cannot_be_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "scorer.safetensors"
+    for area in (torch.ones(8, 8), torch.ones(4, 8).bool(), torch.zeros(8, 8).bool()):
+        example_scorer(area).save(path)
+        with pytest.raises(ValueError, match=r"the scored area must be bool, of shape \(8, 8\)"):
+            Scorer.load(path)
+
+
+@pytest.mark.parametrize("area", [None, left_half()], ids=["whole picture", "area"])
+def test_a_saved_scorer_gives_the_same_map(tmp_path: Path, area: Tensor | None) -> None:
+    scorer = example_scorer(area)
     scorer.save(tmp_path / "scorer.safetensors")
     loaded = Scorer.load(tmp_path / "scorer.safetensors")
     residuals = {"l1": random_image(8, 8), "aw_ssim": random_image(8, 8, seed=1)}

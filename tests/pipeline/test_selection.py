@@ -96,6 +96,22 @@ def test_figures_of_the_choice_are_those_of_the_painted_images() -> None:
     assert not model.training
 
 
+def test_what_is_not_scored_sets_no_threshold() -> None:
+    # The right half comes back wrong on every picture.
+    images = textured_images(4)
+    images[..., 32:] += 60
+    area = torch.arange(64).expand(64, 64) < 32
+    settings = small_settings(residual="l1", smoothing=0.0, threshold_quantile=0.9)
+    normality = measure_normality(Grey(), images[:2], settings, area)
+    on_the_left = area.expand(2, 64, 64)
+    random = np.random.default_rng(0)
+    scorer, _ = choose_scorer(Grey(), normality, images[2:], on_the_left, settings, random)
+    maps = [scorer({"l1": (image[0] - 0.5).abs()})[area] for image in images[2:].float() / 255]
+    expected = float(np.quantile(torch.stack(maps).numpy(), 0.9))
+    assert scorer.pixel_threshold == pytest.approx(expected, abs=2e-3)
+    assert scorer.normality.area is area
+
+
 def test_the_criterion_is_the_mean_over_kinds() -> None:
     scores = {"blot": [2.0, 3.0, 4.0], "line": [0.5, -1.0]}
     # All three are above both clean ones; of four pairs one is.

@@ -57,7 +57,7 @@ def test_settings_of_earlier_versions_are_read_with_what_they_did_then() -> None
     saved = PRESETS["quick"].to_dict()
     for name in ("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share"):
         del saved[name]
-    del saved["defect_noise"], saved["least_patches"], saved["normality"]
+    del saved["defect_noise"], saved["least_patches"], saved["normality"], saved["scored_area"]
     assert Settings.from_dict(saved) == PRESETS["quick"]
 
 

@@ -48,7 +48,11 @@ def write_run(
         return 0.1 + 0.1 * torch.rand(size, size, generator=generator)
 
     parts = residual_parts(residual)
-    normality = Normality({part: uniform() for part in parts}, {part: uniform() for part in parts})
+    means, stds = ({part: uniform() for part in parts} for _ in range(2))
+    # The upper two thirds.
+    area = (torch.arange(size) < size * 2 // 3)[:, None].expand(size, size)
+    scored = area if chosen.scoring.scored_area == "product" else None
+    normality = Normality(means, stds, scored)
     scorer = Scorer(residual, smoothing, normality, PIXEL_THRESHOLD, IMAGE_THRESHOLD)
     scorer.save(folder / "scorer.safetensors")
     return folder

@@ -174,6 +174,11 @@ def _choice(chosen: Mapping[str, Any]) -> tuple[list[str], list[Table]]:
         "pictures held out from training: the criterion is the image AUROC of clean against "
         "painted ones, averaged over the kinds of defect. No test picture had a say."
     ]
+    if area := chosen.get("scored_area"):
+        texts.append(
+            f"Scored: the {100 * area['share']:.0f} % of the picture where a product lies on "
+            "normal pictures. The background counts as normal."
+        )
     rows = [_candidate(_residual(row), row) for row in chosen.get("candidates", ())]
     if untrained := chosen.get("untrained"):
         name = f"no training: constant reconstruction, {_residual(untrained)}"

@@ -199,6 +199,9 @@ class Scoring(Checked):
     normality: Literal["place", "picture", "auto"] = "place"
     """What a residual is held against: what it is on normal pictures at the same place, or anywhere
     in them, for objects that lie as they like. auto: chosen like the residual."""
+    scored_area: Literal["picture", "product"] = "picture"
+    """What is scored: the whole picture or, with defects on the foreground only, the places where a
+    product lies on normal pictures; the background's score is then 0."""
     smoothing: Annotated[float | None, between(0, 8192)] = None
     """Std of the Gaussian that smooths the residual, in pixels. None: chosen like the residual."""
     threshold_quantile: Annotated[float, inside(0, 1)] = 0.995

@@ -136,6 +136,7 @@ BEST = QUICK.changed(
     lpips_share=0.25,
     pixel_weight=10.0,
     normality="auto",
+    scored_area="product",
 )
 PAPER = Settings.of(preset="paper", category="pill", image_size=512, width=32, test_stride=64)
 LONG = PAPER.changed(preset="long", stage_1_epochs=100, stage_2_epochs=200)

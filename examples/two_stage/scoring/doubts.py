@@ -21,6 +21,8 @@ LEAST_SSIM_SHARE = 0.1
 # trained network in 80 to 100 of 100 comparisons with a clean picture, by chance in 50.
 SAME = 0.01
 LEAST_CRITERION = 0.7
+# Of a product, that may lie beyond what is scored: its blurred outline does.
+MOST_BEYOND = 0.01
 # So many times as many false alarms as asked for are no longer what was asked for.
 MANY_TIMES = 10
 FIGURES = {"pixel_auroc": "pixel AUROC", "aupro": "AUPRO", "image_auroc": "image AUROC"}
@@ -32,6 +34,7 @@ def doubts(metrics: Metrics) -> list[str]:
         _of_the_reconstruction,
         _of_the_detection,
         _of_painted_defects,
+        _of_the_scored_area,
         _of_the_threshold,
         _of_the_test_set,
     )
@@ -83,6 +86,18 @@ def _of_painted_defects(metrics: Metrics) -> str | None:
     return (
         "Defects painted on held-out normal pictures are found hardly better than by chance: image "
         f"AUROC {100 * criterion:.1f}, chance is 50. Do not rely on what this run calls defective."
+    )
+
+
+def _of_the_scored_area(metrics: Metrics) -> str | None:
+    area = metrics["chosen_on_held_out_normals"].get("scored_area")
+    if area is None or area["product_beyond"] <= MOST_BEYOND:
+        return None
+    return (
+        f"On normal pictures held out from training {100 * area['product_beyond']:.1f} % of the "
+        "product lies where none lay in training, and is not scored: a defect there is missed. "
+        "Train with pictures of every place where the product can lie, or evaluate with "
+        "--scored-area picture."
     )
 
 

@@ -124,7 +124,7 @@ def score_test_images(model: nn.Module, choice: Choice, data: RunData, run: Run)
     metrics = {
         **about_run(model, data, run),
         "seconds": seconds,
-        **about_choice(choice, untrained_choice, run.settings.scoring),
+        **about_choice(choice, untrained_choice, data, run.settings.scoring),
         **about_test(findings.scores, *findings.image_scores(), choice.scorer),
         "reconstruction_of_normals": mean_quality(findings.quality),
         "reconstruction_of_held_out": reconstructions,

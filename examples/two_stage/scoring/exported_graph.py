@@ -70,6 +70,8 @@ class ReconstructionAndMap(nn.Module):
         self.register_buffer("shares", shares)
         for name, maps in (("means", scorer.normality.means), ("stds", scorer.normality.stds)):
             self.register_buffer(name, torch.stack([maps[part] for part in scorer.parts]))
+        area = scorer.normality.area
+        self.register_buffer("area", torch.ones(()) if area is None else area.float())
         smoothing = (
             smoothing_matrix(size, scorer.smoothing) if scorer.smoothing else torch.eye(size)
         )
@@ -81,7 +83,7 @@ class ReconstructionAndMap(nn.Module):
             image, reconstruction, self.loss_weights, parts=self.parts, similarity=tiled_similarity
         )
         stacked = torch.stack([residuals[part] for part in self.parts], dim=1)
-        spreads = ((stacked - self.means) / self.stds).mean(1)
+        spreads = ((stacked - self.means) / self.stds).mean(1) * self.area
         anomaly_map = self.smoothing @ spreads @ self.smoothing.T
         return reconstruction, anomaly_map, anomaly_map.amax((1, 2))
 

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..run.groups import Scoring
 from ..run.run import Run
@@ -54,13 +54,16 @@ def when_and_where() -> dict[str, str]:
     }
 
 
-def about_choice(choice: Choice, untrained: Choice, scoring: Scoring) -> dict[str, Any]:
+def about_choice(
+    choice: Choice, untrained: Choice, data: RunData, scoring: Scoring
+) -> dict[str, Any]:
     scorer, held_out = choice.scorer, choice.scorer.held_out
     return {
         "chosen_on_held_out_normals": {
             "residual": scorer.residual,
             "smoothing": scorer.smoothing,
             "normality": choice.candidates[0]["normality"],
+            "scored_area": _about_area(choice.normality.area, data.held_out_foregrounds),
             "candidates": choice.candidates,
             # Of the constant reconstruction, the best alone.
             "untrained": untrained.candidates[0],
@@ -73,6 +76,14 @@ def about_choice(choice: Choice, untrained: Choice, scoring: Scoring) -> dict[st
             "expected_false_alarms": expected_false_alarms(held_out, scoring.threshold_quantile),
         },
     }
+
+
+def _about_area(area: Tensor | None, held_out: Tensor | None) -> dict[str, float] | None:
+    """Shares of the picture that are scored, and of held-out products that are not."""
+    if area is None or held_out is None:
+        return None
+    beyond = (held_out & ~area.to(held_out.device)).sum() / held_out.sum().clamp(min=1)
+    return {"share": float(area.float().mean()), "product_beyond": float(beyond)}
 
 
 def about_test(

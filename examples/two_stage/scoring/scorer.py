@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,6 +34,8 @@ NEIGHBOURHOOD = 1 / 64
 # Below this, a difference of pixels in [0, 1] is rounding.
 SMALLEST_SPREAD = 1e-6
 
+# In a scorer's file, where not the whole picture is scored.
+AREA = "area"
 FIELDS = ("residual", "smoothing", "pixel_threshold", "image_threshold")
 
 # What settings may name, but for the one that leaves the choice open.
@@ -46,19 +48,28 @@ class Normality:
 
     means: dict[str, Tensor]
     stds: dict[str, Tensor]
+    area: Tensor | None = None
+    """H x W bool: what is scored. Beyond it everything is normal; None: nothing is."""
 
     def pooled(self) -> Normality:
-        """The same mean and spread at every place: those over all places together."""
+        """The same mean and spread at every place: those over all scored places together."""
         means, stds = {}, {}
         for part, mean in self.means.items():
-            means[part] = torch.full_like(mean, float(mean.mean()))
-            variance = (self.stds[part].square() + (mean - means[part]).square()).mean()
+            scored = ... if self.area is None else self.area
+            means[part] = torch.full_like(mean, float(mean[scored].mean()))
+            variance = (self.stds[part].square() + (mean - means[part]).square())[scored].mean()
             stds[part] = torch.full_like(mean, float(variance.sqrt()))
-        return Normality(means, stds)
+        return Normality(means, stds, self.area)
+
+    def of(self, parts: Iterable[str]) -> Normality:
+        """That of some base residuals alone."""
+        means, stds = ({part: maps[part] for part in parts} for maps in (self.means, self.stds))
+        return Normality(means, stds, self.area)
 
     def in_spreads(self, part: str, residual: Tensor) -> Tensor:
         """How many spreads a residual H x W lies above what is normal at its place."""
-        return (residual - self.means[part]) / self.stds[part]
+        spreads = (residual - self.means[part]) / self.stds[part]
+        return spreads if self.area is None else spreads * self.area
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +110,8 @@ class Scorer:
         for part in self.parts:
             tensors[f"mean.{part}"] = self.normality.means[part].contiguous().cpu()
             tensors[f"std.{part}"] = self.normality.stds[part].contiguous().cpu()
+        if self.normality.area is not None:
+            tensors[AREA] = self.normality.area.contiguous().cpu()
         values = {name: getattr(self, name) for name in FIELDS}
         if self.held_out is not None:
             values["held_out"] = self.held_out
@@ -123,6 +136,7 @@ class Scorer:
         normality = Normality(
             {part: tensors[f"mean.{part}"] for part in parts},
             {part: tensors[f"std.{part}"] for part in parts},
+            tensors.get(AREA),
         )
         return cls(normality=normality, **values)
 
@@ -143,9 +157,16 @@ def _check_scorer(values: Any, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError(f"held_out must be a count of images, got {brief(held_out)}")
     parts = residual_parts(values["residual"])
     expected = {f"{kind}.{part}" for kind in ("mean", "std") for part in parts}
-    if set(tensors) != expected:
+    if set(tensors) - {AREA} != expected:
         raise ValueError(f"expected the maps {sorted(expected)}, got {brief(sorted(tensors))}")
-    for name, tensor in tensors.items():
+    area, shape = tensors.get(AREA), tensors[f"mean.{parts[0]}"].shape
+    if area is not None and (area.dtype != torch.bool or area.shape != shape or not area.any()):
+        raise ValueError(
+            f"the scored area must be bool, of shape {tuple(shape)} and not empty, got "
+            f"{area.dtype} of shape {tuple(area.shape)}"
+        )
+    for name in sorted(expected):
+        tensor = tensors[name]
         if tensor.dtype != torch.float32 or tensor.ndim != 2 or not tensor.isfinite().all():
             raise ValueError(
                 f"the map {name} must be of finite float32 numbers in two dimensions, got "
@@ -184,11 +205,15 @@ def image_score(score_map: Tensor) -> float:
 
 
 @torch.inference_mode()
-def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> Normality:
+def measure_normality(
+    model: nn.Module, images: Tensor, settings: Settings, area: Tensor | None = None
+) -> Normality:
     """Mean and spread of each residual over normal *training* images, N x C x S x S as stored.
 
     Both are taken over the images and over a neighbourhood of each place: an object's outline is
     always harder to reconstruct than its inside, a texture is the same everywhere.
+
+    `area`, S x S bool, is what will be scored; None for everything.
     """
     model.eval()
     sums: dict[str, Tensor] = {}
@@ -205,7 +230,7 @@ def measure_normality(model: nn.Module, images: Tensor, settings: Settings) -> N
         std = variance.clamp(min=0).sqrt()
         # A residual that is the same on all images still needs a positive unit.
         stds[part] = std.clamp(min=max(SPREAD_FLOOR * float(std.mean()), SMALLEST_SPREAD))
-    return Normality(means, stds)
+    return Normality(means, stds, area)
 
 
 @torch.inference_mode()

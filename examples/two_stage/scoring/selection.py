@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from ..defects.painted import KINDS, paint_validation_defect
+from ..pictures.foreground import product_area
 from ..pictures.stored import as_floats
 from ..run.groups import Scoring
 from ..run.progress import progress
@@ -59,7 +60,10 @@ class Choice:
 def choose(model: nn.Module, data: RunData, settings: Settings) -> Choice:
     """The residual, its smoothing and the thresholds, without a look at the test images."""
     model.eval()
-    normality = measure_normality(model, spread(data.train, NORMALITY_IMAGES), settings)
+    area = None
+    if settings.scoring.scored_area == "product" and data.foregrounds is not None:
+        area = product_area(data.foregrounds)
+    normality = measure_normality(model, spread(data.train, NORMALITY_IMAGES), settings, area)
     scorer, table = choose_scorer(
         model,
         normality,
@@ -125,10 +129,11 @@ def choose_scorer(
     clean: dict[Candidate, list[float]] = {candidate: [] for candidate in counts}
     painted = {candidate: {kind: [] for kind in KINDS} for candidate in counts}
     nothing = np.zeros(tuple(held_out.shape[-2:]), dtype=bool)
+    scored = ~nothing if normality.area is None else normality.area.cpu().numpy()
     for image in progress(held_out, "held-out images", quiet=quiet):
         residuals = residuals_of(model, as_floats(image), settings)
         for candidate, score_map in _candidate_maps(residuals, known, wanted):
-            counts[candidate].add(score_map.cpu().numpy(), nothing)
+            counts[candidate].add(score_map.cpu().numpy(), nothing, where=scored)
             clean[candidate].append(image_score(score_map))
     # Now, while no pixel of a painted image is among the normal ones.
     share = settings.scoring.threshold_quantile
@@ -138,7 +143,7 @@ def choose_scorer(
     for kind, image, mask in progress(paintings, "painted defects", count, quiet=quiet):
         residuals = residuals_of(model, image.to(held_out.device), settings)
         for candidate, score_map in _candidate_maps(residuals, known, wanted):
-            counts[candidate].add(score_map.cpu().numpy(), mask)
+            counts[candidate].add(score_map.cpu().numpy(), mask, where=scored)
             painted[candidate][kind].append(image_score(score_map))
     table = [
         {
@@ -153,14 +158,10 @@ def choose_scorer(
     ]
     table.sort(key=lambda row: row["criterion"], reverse=True)
     best = (table[0]["residual"], table[0]["smoothing"], table[0]["normality"])
-    parts, normality = residual_parts(best[0]), known[best[2]]
     scorer = Scorer(
         residual=best[0],
         smoothing=best[1],
-        normality=Normality(
-            {part: normality.means[part] for part in parts},
-            {part: normality.stds[part] for part in parts},
-        ),
+        normality=known[best[2]].of(residual_parts(best[0])),
         pixel_threshold=pixel_thresholds[best],
         image_threshold=image_threshold(
             clean[best], [score for scores in painted[best].values() for score in scores], share
