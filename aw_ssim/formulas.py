@@ -1,8 +1,9 @@
 """Luminance, contrast and structure of one window, and their derivatives (eq. 2 to 7).
 
 The whole mathematics of the losses, once. It is plain arithmetic: torch runs it as it stands here,
-and `compiled` hands the same source to numba's compiler and to Triton's. So there are no branches
-and no keyword arguments, and beside operators only EPS and the three functions below are used.
+and `compiled` hands the same source to the CPU kernel's vectors and to Triton's compiler. So there
+are no branches and no keyword arguments, and beside operators only EPS and the three functions
+below are used.
 
 Images are divided by `data_range` first, so C1 = k1^2, C2 = k2^2 and C3 = C2 / 2 are plain numbers.
 What is computed is the shortfall of each term, how far it lies below 1, as a sum of non-negative

@@ -32,10 +32,11 @@ from .vectors import (
     moved,
     multiply_add,
     njit,
+    once,
     pointer,
-    splat,
     store,
     take_number,
+    traced,
 )
 
 Floats = NDArray[np.float32]
@@ -81,10 +82,15 @@ def load_row(job, mask, plane, row, first, at, count, scratch):
         masked.hide(mask, scratch.pixels, at, count)
 
 
+@traced
+def clear_vector(row, at):
+    store(row, at, 0)
+
+
 @njit
 def clear(row, at, count):
     for i in range(0, count, LANES):
-        store(row, at + i, splat(ZERO))
+        clear_vector(row, at + i)
 
 
 @njit
@@ -106,52 +112,41 @@ def store_maps(maps, terms, own, plane, row, first, count):
         tiles.copy(terms, term * STRIDE + own, pointer(maps), start, count, ONE)
 
 
-@njit
-def compare_row(scratch, mask, c1, c2, product, gradient, count, first, totals):
-    """Of a row of windows, what each term falls short of 1, and brackets in place of moments.
-
-    Adds the weighted terms to `totals`. Within `window_moments`, one vector would wait for the
-    roots and quotients of the one before.
-    """
-    c1, c2 = splat(c1), splat(c2)
-    terms, windows = scratch.terms, scratch.windows
-    for i in range(0, count, LANES):
-        m = passes.load_fields(windows, first + i)
-        if product:
-            found, shared = formulas.product(m, c1, c2)
-            weights = (load(scratch.weights, i),)
-            total = weights[0] * found[0]
-            store(terms, i, found[0])
-            if gradient:
-                each = (masked.over_totals(mask, weights[0], i),)
-                derivatives = formulas.product_derivatives(m, c2, shared, each)
-                store_bracket(windows, first + i, m, derivatives)
-        else:
-            found, shared = formulas.terms(m, c1, c2)
-            a, b, g = (
-                load(scratch.weights, i),
-                load(scratch.weights, STRIDE + i),
-                load(scratch.weights, 2 * STRIDE + i),
-            )
-            total = multiply_add(g, found[2], multiply_add(b, found[1], a * found[0]))
-            store(terms, i, found[0])
-            store(terms, STRIDE + i, found[1])
-            store(terms, 2 * STRIDE + i, found[2])
-            if gradient:
-                each = (
-                    masked.over_totals(mask, a, i),
-                    masked.over_totals(mask, b, i),
-                    masked.over_totals(mask, g, i),
-                )
-                derivatives = formulas.terms_derivatives(m, c2, shared, each)
-                store_bracket(windows, first + i, m, derivatives)
-        store(totals, i, load(totals, i) + total)
-    # Nothing is gathered from where there are no windows.
-    for field in range(0, MOMENTS, STRIDE):
-        store(windows, field + first + count, splat(ZERO))
+@traced
+def compare_by_terms(scratch, c1, c2, at, i, totals):
+    """Stores the shortfalls and adds them to `totals`; what the brackets need comes back."""
+    m = passes.load_fields(scratch.windows, at)
+    found, shared = formulas.terms(m, c1, c2)
+    a, b, g = (load(scratch.weights, term * STRIDE + i) for term in range(3))
+    for term, shortfall in enumerate(found):
+        store(scratch.terms, term * STRIDE + i, shortfall)
+    total = multiply_add(g, found[2], multiply_add(b, found[1], a * found[0]))
+    store(totals, i, load(totals, i) + total)
+    return m, shared
 
 
-@njit
+@traced
+def bracket_by_terms(scratch, mask, c2, at, i, m, shared):
+    weights = [load(scratch.weights, term * STRIDE + i) for term in range(3)]
+    weights = [masked.over_totals(mask, weight, i) for weight in weights]
+    store_bracket(scratch.windows, at, m, formulas.terms_derivatives(m, c2, shared, weights))
+
+
+@traced
+def compare_by_product(scratch, c1, c2, at, i, totals):
+    m = passes.load_fields(scratch.windows, at)
+    (shortfall,), shared = formulas.product(m, c1, c2)
+    store(scratch.terms, i, shortfall)
+    store(totals, i, load(totals, i) + load(scratch.weights, i) * shortfall)
+    return m, shared
+
+
+@traced
+def bracket_by_product(scratch, mask, c2, at, i, m, shared):
+    weights = [masked.over_totals(mask, load(scratch.weights, i), i)]
+    store_bracket(scratch.windows, at, m, formulas.product_derivatives(m, c2, shared, weights))
+
+
 def store_bracket(windows, at, m, derivatives):
     base_x, own_x, base_y, own_y, cross = formulas.bracket_of(m, derivatives)
     store(windows, at + BASE, base_x)
@@ -162,6 +157,27 @@ def store_bracket(windows, at, m, derivatives):
 
 
 @njit
+def compare_row(scratch, mask, c1, c2, product, gradient, count, first, totals):
+    """Of a row of windows, what each term falls short of 1, and brackets in place of moments.
+
+    Adds the weighted terms to `totals`. Within `window_moments`, one vector would wait for the
+    roots and quotients of the one before.
+    """
+    for i in range(0, count, LANES):
+        if product:
+            m, shared = compare_by_product(scratch, c1, c2, first + i, i, totals)
+            if gradient:
+                bracket_by_product(scratch, mask, c2, first + i, i, m, shared)
+        else:
+            moments, parts = compare_by_terms(scratch, c1, c2, first + i, i, totals)
+            if gradient:
+                bracket_by_terms(scratch, mask, c2, first + i, i, moments, parts)
+    # Nothing is gathered from where there are no windows.
+    for field in range(0, MOMENTS, STRIDE):
+        clear_vector(scratch.windows, field + first + count)
+
+
+@once
 def one_tile(job, mask, plane, strip, columns, scratch):
     """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
     top, _, first, end = strip

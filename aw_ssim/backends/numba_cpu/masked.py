@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes
-from .passes import ONE, PIXELS, STRIDE, ZERO, Y
+from .passes import PIXELS, STRIDE, ZERO, Y
 from .scratch import aligned, tile_rows
 from .vectors import (
     LANES,
@@ -25,9 +25,10 @@ from .vectors import (
     multiply_add,
     njit,
     pointer,
-    splat,
     store,
     store_one,
+    tap,
+    traced,
     where_positive,
 )
 
@@ -69,20 +70,69 @@ def hide(mask, pixels, row, count):
             store_one(pixels, row + i + Y, ZERO)
 
 
-@njit
-def inverse_of(total):
-    return ONE / where_positive(total, total, splat(ONE))
+@traced
+def nothing_seen():
+    return 0.0, 0.0, 0.0
 
 
-@njit
-def scaled(sums, factor):
-    return (
-        sums[0] * factor,
-        sums[1] * factor,
-        sums[2] * factor,
-        sums[3] * factor,
-        sums[4] * factor,
-    )
+def see(seen, share, x, y):
+    """Total weight, and sums of both images."""
+    total, sum_x, sum_y = seen
+    return total + share, multiply_add(share, x, sum_x), multiply_add(share, y, sum_y)
+
+
+@traced
+def see_pixels(seen, taps, j, mask, pixels, at, i):
+    share = tap(taps, j) * load(mask.rows, i)
+    return see(seen, share, load(pixels, at), load(pixels, at + Y))
+
+
+@traced
+def see_columns(seen, taps, j, mask, columns, at):
+    share = tap(taps, j) * load(mask.weights, at)
+    return see(seen, share, load(columns, at), load(columns, at + Y))
+
+
+@traced
+def mean_of(seen):
+    """The inverse of the total weight, and the weighted means, which are the pivots."""
+    total, sum_x, sum_y = seen
+    inverse = 1 / where_positive(total, total, 1)
+    return inverse, (sum_x * inverse, sum_y * inverse)
+
+
+@traced
+def no_sums():
+    return 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@traced
+def add_pixels(sums, taps, j, mask, pixels, at, i, pivots):
+    share = tap(taps, j) * load(mask.rows, i)
+    dx, dy = load(pixels, at) - pivots[0], load(pixels, at + Y) - pivots[1]
+    return formulas.add(sums, share, (dx, dy, dx * dx, dy * dy, dx * dy))
+
+
+@traced
+def add_columns(sums, taps, j, mask, columns, at, pivots):
+    share = tap(taps, j) * load(mask.weights, at)
+    return formulas.add(sums, share, formulas.about(passes.load_fields(columns, at), *pivots))
+
+
+def moments_of(pivots, sums, inverse):
+    return formulas.moments_of(*pivots, [total * inverse for total in sums])
+
+
+@traced
+def store_columns(mask, columns, i, seen, inverse, pivots, sums):
+    passes.store_fields(columns, i, moments_of(pivots, sums, inverse))
+    store(mask.weights, i, seen[0])
+
+
+@traced
+def store_windows(mask, windows, at, i, inverse, pivots, sums):
+    passes.store_fields(windows, at, formulas.whole_window(moments_of(pivots, sums, inverse)))
+    store(mask.inverses, i, inverse)
 
 
 @njit
@@ -97,24 +147,16 @@ def column_moments(mask, pixels, columns, row, taps, size, count):
 @njit
 def _column_moments(mask, pixels, columns, row, taps, size, count):
     for i in range(0, count, LANES):
-        total, sum_x, sum_y = splat(ZERO), splat(ZERO), splat(ZERO)
+        seen = nothing_seen()
         for j in range(size):
-            at = row + j * PIXELS + i
-            share = passes.tap(taps, j) * load(mask.rows, row // 2 + j * STRIDE + i)
-            total = total + share
-            sum_x = multiply_add(share, load(pixels, at), sum_x)
-            sum_y = multiply_add(share, load(pixels, at + Y), sum_y)
-        inverse = inverse_of(total)
-        pivot_x, pivot_y = sum_x * inverse, sum_y * inverse
-        sums = passes.no_sums()
+            at, weight = row + j * PIXELS + i, row // 2 + j * STRIDE + i
+            seen = see_pixels(seen, taps, j, mask, pixels, at, weight)
+        inverse, pivots = mean_of(seen)
+        sums = no_sums()
         for j in range(size):
-            at = row + j * PIXELS + i
-            share = passes.tap(taps, j) * load(mask.rows, row // 2 + j * STRIDE + i)
-            dx, dy = load(pixels, at) - pivot_x, load(pixels, at + Y) - pivot_y
-            sums = formulas.add(sums, share, (dx, dy, dx * dx, dy * dy, dx * dy))
-        moments = formulas.moments_of(pivot_x, pivot_y, scaled(sums, inverse))
-        passes.store_fields(columns, i, moments)
-        store(mask.weights, i, total)
+            at, weight = row + j * PIXELS + i, row // 2 + j * STRIDE + i
+            sums = add_pixels(sums, taps, j, mask, pixels, at, weight, pivots)
+        store_columns(mask, columns, i, seen, inverse, pivots, sums)
 
 
 @njit
@@ -123,37 +165,30 @@ def window_moments(mask, columns, windows, taps, size, count, first):
     if mask is None:
         passes.window_moments(columns, windows, taps, size, count, first)
     else:
-        for i in range(0, count, LANES):
-            _window_moments(mask, columns, windows, taps, size, i, first)
+        _window_moments(mask, columns, windows, taps, size, count, first)
 
 
 @njit
-def _window_moments(mask, columns, windows, taps, size, i, first):
-    total, sum_x, sum_y = splat(ZERO), splat(ZERO), splat(ZERO)
-    for j in range(size):
-        share = passes.tap(taps, j) * load(mask.weights, i + j)
-        total = total + share
-        sum_x = multiply_add(share, load(columns, i + j), sum_x)
-        sum_y = multiply_add(share, load(columns, i + j + Y), sum_y)
-    inverse = inverse_of(total)
-    pivot_x, pivot_y = sum_x * inverse, sum_y * inverse
-    sums = passes.no_sums()
-    for j in range(size):
-        share = passes.tap(taps, j) * load(mask.weights, i + j)
-        entry = passes.load_fields(columns, i + j)
-        sums = formulas.add(sums, share, formulas.about(entry, pivot_x, pivot_y))
-    moments = formulas.moments_of(pivot_x, pivot_y, scaled(sums, inverse))
-    passes.store_fields(windows, first + i, formulas.whole_window(moments))
-    store(mask.inverses, i, inverse)
+def _window_moments(mask, columns, windows, taps, size, count, first):
+    for i in range(0, count, LANES):
+        seen = nothing_seen()
+        for j in range(size):
+            seen = see_columns(seen, taps, j, mask, columns, i + j)
+        inverse, pivots = mean_of(seen)
+        sums = no_sums()
+        for j in range(size):
+            sums = add_columns(sums, taps, j, mask, columns, i + j, pivots)
+        store_windows(mask, windows, first + i, i, inverse, pivots, sums)
 
 
-@njit
 def over_totals(mask, factor, i):
     """`factor` over the windows' total weights."""
-    if mask is None:
-        return factor
-    else:
-        return factor * load(mask.inverses, i)
+    return factor if mask is None else factor * load(mask.inverses, i)
+
+
+@traced
+def weigh_window(mask, each, term, weights, at, centre):
+    store(weights, at, tap(each, term) * load(mask.rows, centre))
 
 
 @njit
@@ -161,14 +196,18 @@ def weigh_windows(mask, each, weights, row, size, count):
     """Each window's weights of the terms: by the mask at its centre."""
     centres = row // 2 + size // 2 * STRIDE + size // 2
     for i in range(0, count, LANES):
-        centre = load(mask.rows, centres + i)
         for term in range(3):
-            store(weights, term * STRIDE + i, splat(load_one(each, term)) * centre)
+            weigh_window(mask, each, term, weights, term * STRIDE + i, centres + i)
+
+
+@traced
+def weigh_gradient(mask, gradients, at, seen):
+    weight, gradient = load(mask.rows, seen), load(gradients, at)
+    store(gradients, at, where_positive(weight, weight * gradient, 0))
 
 
 @njit
 def weigh_gradients(mask, gradients, at, seen, count):
     """By the mask at each pixel, from `seen` on; 0 where one is hidden and its sum not finite."""
     for i in range(0, count, LANES):
-        weight, gradient = load(mask.rows, seen + i), load(gradients, at + i)
-        store(gradients, at + i, where_positive(weight, weight * gradient, splat(ZERO)))
+        weigh_gradient(mask, gradients, at + i, seen + i)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import masked
 from .passes import PIXELS, STRIDE, ZERO, Y
-from .vectors import LANES, load, load_one, njit, pointer, store, store_one
+from .vectors import LANES, load, load_one, njit, pointer, store, store_one, traced
 
 
 def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> NDArray[np.int64]:
@@ -37,12 +37,17 @@ def mirrored(index, size):
     return index if index < size else 2 * size - 2 - index
 
 
+@traced
+def copy_vector(source, start, target, at, scale):
+    store(target, at, load(source, start) * scale)
+
+
 @njit
 def copy(source, start, target, at, count, scale):
     """`count` numbers by `scale`, a vector at a time while there are enough."""
     whole = count // LANES * LANES
     for i in range(0, whole, LANES):
-        store(target, at + i, load(source, start + i) * scale)
+        copy_vector(source, start + i, target, at + i, scale)
     for i in range(whole, count):
         store_one(target, at + i, load_one(source, start + i) * scale)
 
@@ -61,6 +66,11 @@ def copy_row(planes, plane, row, first, margin, scale, out, at, count):
         store_one(out, at + i, load_one(source, start + mirrored(first + i, width)) * scale)
 
 
+@traced
+def add_vector(row, source, target):
+    store(row, target, load(row, target) + load(row, source))
+
+
 @njit
 def add_mirrored_rows(gradients, at, strip, margin, height, count):
     """Adds rows beyond the image's edges to those they mirror; the strip's first row is `at`."""
@@ -69,8 +79,7 @@ def add_mirrored_rows(gradients, at, strip, margin, height, count):
         if inside != row:
             source, target = at + (row - strip[0]) * PIXELS, at + (inside - strip[0]) * PIXELS
             for i in range(0, count, LANES):
-                total = load(gradients, target + i) + load(gradients, source + i)
-                store(gradients, target + i, total)
+                add_vector(gradients, source + i, target + i)
 
 
 @njit

@@ -1,16 +1,20 @@
 """Vectors of LANES float32 for numba, as LLVM has them, and a counter that threads share.
 
-They are loaded and stored through pointers, whose ends are not checked: what arrays bring with them
-(counts of references, looking for negative indices) would take a third of the kernel's time.
+numba compiles the loops. What a loop does with vectors is `traced`: plain Python, run while numba
+compiles with values that write down LLVM's instructions as one computes with them. Compiled by
+numba, each small function would take as long as a loop, and all of them half of the time.
 
-Left to LLVM's own vectorising, the passes would store and load their sums for
-every tap, and would stay scalar for larger windows.
+Numbers are loaded and stored through pointers, whose ends are not checked: what arrays bring with
+them (counts of references, looking for negative indices) would take a third of the kernel's time.
+
+Left to LLVM's own vectorising, the passes would store and load their sums for every tap, and would
+stay scalar for larger windows.
 """
 
 from __future__ import annotations
 
 import functools
-import operator
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +24,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.core.typing.templates import signature
+from numba.extending import intrinsic, models, register_model
 
 from ...formulas import EPS, compiled
 
@@ -30,11 +34,14 @@ from ...formulas import EPS, compiled
 njit = functools.partial(
     numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
 )
+# For one that is called in one place: not compiled on its own first. numba takes as long to copy a
+# small one in.
+once = functools.partial(numba.njit, inline="always")
 # A register's worth on the processor that numba compiles for; part of its key to what it keeps.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 LANES = 16 if "+avx512f" in _FEATURES else 8
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_ZERO = ir.Constant(_VECTOR, [ir.Constant(ir.FloatType(), 0.0)] * LANES)
+_INDEX = ir.IntType(64)
 
 
 class _VectorType(types.Type):  # type: ignore[misc]
@@ -51,6 +58,216 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, _VECTOR)
 
 
+class Value:
+    """What a traced function computes with: a vector, an index or a pointer.
+
+    Without a builder nothing is written down, and only the kinds are found out.
+    """
+
+    def __init__(self, kind: Any, builder: Any, value: Any) -> None:
+        self.kind = kind
+        self.builder = builder
+        self.value = value
+
+    def __add__(self, other: Any) -> Value:
+        return _operation("add", self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return _operation("add", other, self)
+
+    def __sub__(self, other: Any) -> Value:
+        return _operation("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return _operation("sub", other, self)
+
+    def __mul__(self, other: Any) -> Value:
+        return _operation("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return _operation("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Value:
+        return _operation("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return _operation("div", other, self)
+
+    def __neg__(self) -> Value:
+        return _operation("sub", 0, self)
+
+
+def _operation(instruction: str, left: Any, right: Any) -> Value:
+    kind = left.kind if isinstance(left, Value) else right.kind
+    name = f"f{instruction}" if kind == vector else instruction
+    return _written(kind, lambda builder, *operands: getattr(builder, name)(*operands), left, right)
+
+
+def _written(kind: Any, write: Callable[..., Any], first: Any, *others: Any) -> Value:
+    """What `write` makes of the operands; Python's numbers become constants beside them."""
+    operands = (first, *others)
+    (builder, beside), *_ = ((one.builder, one.kind) for one in operands if isinstance(one, Value))
+    if builder is None:
+        return Value(kind, None, None)
+    values = [one.value if isinstance(one, Value) else _constant(one, beside) for one in operands]
+    return Value(kind, builder, write(builder, *values))
+
+
+def _constant(number: float, kind: Any) -> Any:
+    if kind != vector:
+        return ir.Constant(_INDEX, number)
+    return ir.Constant(_VECTOR, [ir.Constant(ir.FloatType(), float(np.float32(number)))] * LANES)
+
+
+def _vector_at(builder: Any, numbers: Any, index: Any) -> Any:
+    return builder.bitcast(builder.gep(numbers, [index]), _VECTOR.as_pointer())
+
+
+def load(numbers: Value, index: Value) -> Value:
+    """LANES numbers, from an index on."""
+
+    def write(builder: Any, *place: Any) -> Any:
+        return builder.load(_vector_at(builder, *place), align=4)
+
+    return _written(vector, write, numbers, index)
+
+
+def store(numbers: Value, index: Value, value: Value | float) -> None:
+    def write(builder: Any, *place: Any) -> Any:
+        stored = value.value if isinstance(value, Value) else _constant(value, vector)
+        return builder.store(stored, _vector_at(builder, *place), align=4)
+
+    _written(types.none, write, numbers, index)
+
+
+def tap(taps: Value, j: Value) -> Value:
+    """One number in all lanes."""
+
+    def write(builder: Any, numbers: Any, index: Any) -> Any:
+        return _in_all_lanes(builder, builder.load(builder.gep(numbers, [index])))
+
+    return _written(vector, write, taps, j)
+
+
+def _in_all_lanes(builder: Any, number: Any) -> Any:
+    none = ir.Constant(_VECTOR, ir.Undefined)
+    single = builder.insert_element(none, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(
+        single, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+    )
+
+
+def sqrt(value: Value) -> Value:
+    return _call("sqrt", value)
+
+
+def multiply_add(left: Value, right: Value, addend: Value) -> Value:
+    """left * right + addend, rounded once where the processor can."""
+    return _call("fmuladd", left, right, addend)
+
+
+def _call(name: str, *arguments: Value) -> Value:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
+
+    def write(builder: Any, *values: Any) -> Any:
+        name_in_full = f"llvm.{name}.v{LANES}f32"
+        function = cgutils.get_or_insert_function(builder.module, kind, name_in_full)
+        return builder.call(function, values)
+
+    return _written(vector, write, *arguments)
+
+
+def not_negative(value: Value) -> Value:
+    """0 instead of negative numbers; NaN remains."""
+
+    def write(builder: Any, value: Any, zero: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", value, zero), zero, value)
+
+    return _written(vector, write, value, 0)
+
+
+def where_positive(condition: Value, value: Value | float, otherwise: Value | float) -> Value:
+    """`value` where `condition` is above 0, `otherwise` elsewhere."""
+
+    def write(builder: Any, condition: Any, value: Any, otherwise: Any, zero: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", condition, zero), value, otherwise)
+
+    return _written(vector, write, condition, value, otherwise, 0)
+
+
+# The formulas of one window and one pixel, for values of vectors.
+formulas = compiled(
+    lambda formula: formula,
+    EPS=EPS,
+    sqrt=sqrt,
+    multiply_add=multiply_add,
+    not_negative=not_negative,
+)
+
+
+def traced(function: Callable[..., Any]) -> Any:
+    """Lets numba's functions call one that computes with values.
+
+    It may take vectors, float32 (then in all lanes), integers, pointers, None and tuples of them,
+    and give back vectors, numbers (then in all lanes) and tuples of them. It runs for each place
+    that it is called from.
+    """
+
+    def define(typing_context: Any, *kinds: Any) -> Any:
+        result = _kind_of(function(*(_taken_in(None, None, kind, None) for kind in kinds)))
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            values = [
+                _taken_in(context, builder, *pair) for pair in zip(kinds, arguments, strict=True)
+            ]
+            return _given_back(context, builder, result, function(*values))
+
+        return signature(result, *kinds), generate
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in ("typing_context", *inspect.signature(function).parameters)
+    ]
+    define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    define.__name__ = function.__name__
+    return intrinsic(define)
+
+
+def _taken_in(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.NoneType):
+        return None
+    if isinstance(kind, types.Optional):
+        # Of what may be None; it is not where it is used.
+        value = builder and cgutils.create_struct_proxy(kind)(context, builder, value).data
+        return _taken_in(context, builder, kind.type, value)
+    if isinstance(kind, types.BaseTuple):
+        values = cgutils.unpack_tuple(builder, value) if builder else [None] * len(kind)
+        items = [_taken_in(context, builder, *pair) for pair in zip(kind, values, strict=True)]
+        return (
+            kind.instance_class(*items) if isinstance(kind, types.BaseNamedTuple) else tuple(items)
+        )
+    if kind == types.float32:
+        return Value(vector, builder, builder and _in_all_lanes(builder, value))
+    return Value(kind, builder, value)
+
+
+def _kind_of(result: Any) -> Any:
+    if isinstance(result, tuple):
+        return types.BaseTuple.from_types([_kind_of(item) for item in result])
+    if isinstance(result, Value):
+        return result.kind
+    return types.none if result is None else vector
+
+
+def _given_back(context: Any, builder: Any, kind: Any, result: Any) -> Any:
+    if result is None:
+        return context.get_dummy_value()
+    if isinstance(result, tuple):
+        items = [_given_back(context, builder, k, v) for k, v in zip(kind, result, strict=True)]
+        return context.make_tuple(builder, kind, items)
+    return result.value if isinstance(result, Value) else _constant(result, vector)
+
+
 @intrinsic
 def pointer(context, array):
     """To the first number of a contiguous array of float32; `moved` leads on from there."""
@@ -64,36 +281,15 @@ def pointer(context, array):
 @intrinsic
 def moved(context, numbers, offset):
     def generate(context, builder, signature, arguments):
-        return _address(builder, arguments)
+        return builder.gep(arguments[0], [arguments[1]])
 
     return numbers(numbers, types.intp), generate
 
 
 @intrinsic
-def load(context, numbers, index):
-    """LANES numbers, from an index on."""
-
-    def generate(context, builder, signature, arguments):
-        address = _address(builder, arguments)
-        return builder.load(builder.bitcast(address, _VECTOR.as_pointer()), align=4)
-
-    return vector(numbers, types.intp), generate
-
-
-@intrinsic
-def store(context, numbers, index, value):
-    def generate(context, builder, signature, arguments):
-        address = _address(builder, arguments)
-        builder.store(arguments[2], builder.bitcast(address, _VECTOR.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(numbers, types.intp, vector), generate
-
-
-@intrinsic
 def load_one(context, numbers, index):
     def generate(context, builder, signature, arguments):
-        return builder.load(_address(builder, arguments))
+        return builder.load(builder.gep(arguments[0], [arguments[1]]))
 
     return types.float32(numbers, types.intp), generate
 
@@ -101,63 +297,10 @@ def load_one(context, numbers, index):
 @intrinsic
 def store_one(context, numbers, index, number):
     def generate(context, builder, signature, arguments):
-        builder.store(arguments[2], _address(builder, arguments))
+        builder.store(arguments[2], builder.gep(arguments[0], [arguments[1]]))
         return context.get_dummy_value()
 
     return types.void(numbers, types.intp, types.float32), generate
-
-
-def _address(builder: Any, arguments: Any) -> Any:
-    return builder.gep(arguments[0], [arguments[1]])
-
-
-@intrinsic
-def splat(context, number):
-    """A number in all lanes."""
-
-    def generate(context, builder, signature, arguments):
-        return _in_all_lanes(builder, arguments[0])
-
-    return vector(types.float32), generate
-
-
-@intrinsic
-def sqrt(context, value):
-    def generate(context, builder, signature, arguments):
-        return _call(builder, "sqrt", arguments)
-
-    return vector(vector), generate
-
-
-@intrinsic
-def multiply_add(context, left, right, addend):
-    """left * right + addend, rounded once where the processor can."""
-
-    def generate(context, builder, signature, arguments):
-        return _call(builder, "fmuladd", arguments)
-
-    return vector(vector, vector, vector), generate
-
-
-@intrinsic
-def not_negative(context, value):
-    """0 instead of negative numbers; NaN remains."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.select(builder.fcmp_ordered("<", arguments[0], _ZERO), _ZERO, arguments[0])
-
-    return vector(vector), generate
-
-
-@intrinsic
-def where_positive(context, condition, value, otherwise):
-    """`value` where `condition` is above 0, `otherwise` elsewhere."""
-
-    def generate(context, builder, signature, arguments):
-        condition, value, otherwise = arguments
-        return builder.select(builder.fcmp_ordered(">", condition, _ZERO), value, otherwise)
-
-    return vector(vector, vector, vector), generate
 
 
 @intrinsic
@@ -169,71 +312,3 @@ def take_number(context, counter):
         return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.int64(counter), generate
-
-
-def _call(builder: Any, name: str, arguments: Any) -> Any:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
-    return builder.call(function, arguments)
-
-
-def _in_all_lanes(builder: Any, number: Any) -> Any:
-    lane = ir.IntType(32)
-    single = builder.insert_element(_ZERO, number, lane(0))
-    return builder.shuffle_vector(single, _ZERO, ir.Constant(ir.VectorType(lane, LANES), None))
-
-
-def _define(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
-    """An operator of two vectors, or of a vector and a number, which then is a float32.
-
-    As numba's own operators are defined: functions in Python (`overload`) would be compiled anew
-    for each use, and make up half of the time to compile the kernel.
-    """
-
-    @infer_global(symbol)
-    class Operator(AbstractTemplate):  # type: ignore[misc]
-        def generic(self, arguments: Any, keywords: Any) -> Any:
-            kinds = [
-                kind if kind == vector else types.float32
-                for kind in arguments
-                if kind == vector or isinstance(kind, types.Number)
-            ]
-            if vector in kinds and len(kinds) == 2:
-                return signature(vector, *kinds)
-            return None
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        operands = [
-            argument if kind == vector else _in_all_lanes(builder, argument)
-            for kind, argument in zip(signature.args, arguments, strict=True)
-        ]
-        return getattr(builder, instruction)(*operands)
-
-    for kinds in ((vector, vector), (types.float32, vector), (vector, types.float32)):
-        lower_builtin(symbol, *kinds)(generate)
-
-
-for _symbol, _instruction in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _define(_symbol, _instruction)
-
-
-@infer_global(operator.neg)
-class _Negation(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, arguments: Any, keywords: Any) -> Any:
-        return signature(vector, vector) if arguments == (vector,) else None
-
-
-@lower_builtin(operator.neg, vector)
-def _negative(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return builder.fsub(_ZERO, arguments[0])
-
-
-# The formulas of one window and one pixel, for vectors of them.
-formulas = compiled(
-    njit, EPS=np.float32(EPS), sqrt=sqrt, multiply_add=multiply_add, not_negative=not_negative
-)
