@@ -129,12 +129,12 @@ DEMO = Settings.of(channels=1, stage_1_epochs=6, stage_2_epochs=14, crops_per_im
 QUICK = DEMO.changed(preset="quick", category="pill", channels=3, image_size=256)
 BEST = QUICK.changed(
     preset="best",
-    stage_1_epochs=3,
-    stage_2_epochs=7,
+    stage_1_epochs=2,
+    stage_2_epochs=4,
     batch_size=8,
     least_patches=960,
     lpips_share=0.25,
-    pixel_weight=10.0,
+    pixel_weight=3.0,
     normality="auto",
     scored_area="product",
 )
