@@ -5,7 +5,7 @@
 #   bash benchmarks/detection.sh all                           all of them: many hours
 #   PRINT=1 bash benchmarks/detection.sh all                   only prints the commands
 #
-# Sets: pill, pill-paper, grid, magnetic_tile, few, best. From the environment:
+# Sets: pill, pill-paper, grid, magnetic_tile, few, best, tried. From the environment:
 #   DATA   folder with mvtec/ (pill and grid of MVTec AD), magnetic_tile/, hazelnut_toy/ and mvtec_few/ (five
 #          categories with a few normal images and generated defects), from the repository's root; default data
 #   RUNS   where runs go; an interrupted one goes on when it is started again; default runs/detection
@@ -61,29 +61,58 @@ few() {
 }
 
 best() {
-  # short NAME ROOT CATEGORY OPTIONS...: two fifths of the preset's epochs, and fewer test patches.
-  short() {
-    pipeline ablate --run-folder "$runs/best-$1" --data-root "$2" --category "$3" --preset best \
-      --arms two-stage --seeds 0 --stage-1-epochs 1 --stage-2-epochs 3 --test-stride 64 "${@:4}"
+  preset() {
+    pipeline ablate --run-folder "$runs/best-$1" --data-root "$2" --category "$1" --preset best \
+      --arms two-stage --seeds "${@:3}"
+  }
+  for category in carpet leather wood tile hazelnut; do preset "$category" "$data/mvtec_few" 0; done
+  preset hazelnut_toy "$data" 0 1 2
+  preset pill "$data/mvtec" 0 1 2
+  preset grid "$data/mvtec" 0 1 2
+}
+
+tried() {
+  # once NAME ROOT CATEGORY OPTIONS...: what the preset was, but for the options.
+  once() {
+    pipeline ablate --run-folder "$runs/tried-$1" --data-root "$2" --category "$3" --preset best \
+      --arms two-stage --seeds 0 --stage-1-epochs 1 --stage-2-epochs 3 --pixel-weight 10 \
+      --scored-area picture --test-stride 64 "${@:4}"
   }
   for category in carpet leather wood tile hazelnut; do
-    short "$category" "$data/mvtec_few" "$category"
+    once "$category" "$data/mvtec_few" "$category"
   done
-  short hazelnut_toy "$data" hazelnut_toy
-  short pill "$data/mvtec" pill
-  short hazelnut-by-place "$data/mvtec_few" hazelnut --normality place
-  short leather-without-l1 "$data/mvtec_few" leather --pixel-weight 0
-  short leather-dilated "$data/mvtec_few" leather --architecture dilated
-  short leather-nearest "$data/mvtec_few" leather --upsampling nearest
-  short leather-repair "$data/mvtec_few" leather --repair-weight 5
+  once hazelnut-by-place "$data/mvtec_few" hazelnut --normality place
+  once leather-without-l1 "$data/mvtec_few" leather --pixel-weight 0
+  once leather-l1-1 "$data/mvtec_few" leather --pixel-weight 1
+  once leather-l1-3 "$data/mvtec_few" leather --pixel-weight 3
+  once leather-dilated "$data/mvtec_few" leather --architecture dilated
+  once leather-nearest "$data/mvtec_few" leather --upsampling nearest
+  once leather-repair "$data/mvtec_few" leather --repair-weight 5
+  once hazelnut_toy "$data" hazelnut_toy
+  once hazelnut_toy-long "$data" hazelnut_toy --stage-1-epochs 3 --stage-2-epochs 7
+  once magnetic_tile "$data" magnetic_tile --image-size 128 --crops-per-image 1 \
+    --stage-1-epochs 2 --stage-2-epochs 8
+  large=(--defect-sources same noise --defect-side 0.03 0.8)
+  for category in pill grid; do
+    twice() { once "$category-$1" "$data/mvtec" "$category" "${@:2}"; }
+    twice as-it-was
+    twice long --stage-1-epochs 3 --stage-2-epochs 7
+    twice l1-1 --pixel-weight 1
+    twice large "${large[@]}"
+    twice faint --defect-opacity 0.1 1
+  done
+  pipeline ablate --run-folder "$runs/tried-pill-whole" --data-root "$data/mvtec" --category pill \
+    --preset best --arms two-stage --seeds 0 --scored-area picture
+  once pill-often "$data/mvtec" pill --defect-probability 0.9
+  once grid-no-skips "$data/mvtec" grid --skips none
 }
 
 [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }
-[ "$*" = all ] && set -- pill pill-paper grid magnetic_tile few best
+[ "$*" = all ] && set -- pill pill-paper grid magnetic_tile few best tried
 for name in "$@"; do
   case $name in
-    pill | pill-paper | grid | magnetic_tile | few | best) "$name" ;;
-    *) echo "expected a set of pill, pill-paper, grid, magnetic_tile, few, best; got $name" >&2; exit 2 ;;
+    pill | pill-paper | grid | magnetic_tile | few | best | tried) "$name" ;;
+    *) echo "expected a set of pill, pill-paper, grid, magnetic_tile, few, best, tried; got $name" >&2; exit 2 ;;
   esac
 done
 [ -n "${PRINT:-}" ] || python -m benchmarks detection "$runs"

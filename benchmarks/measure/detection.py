@@ -29,7 +29,7 @@ RECIPE = (
     *("defect_side", "defect_count", "defect_opacity", "defect_feather", "defect_sources"),
     *("skips", "flips", "crops_per_image", "least_patches", "batch_size", "test_stride"),
     *("architecture", "upsampling", "pixel_weight", "repair_weight", "lpips_share", "defect_noise"),
-    "normality",
+    *("normality", "scored_area", "defect_probability"),
 )
 KEPT = ("image_size", "patch_size", "width", "stage_1_epochs", "stage_2_epochs", "weights", *RECIPE)
 

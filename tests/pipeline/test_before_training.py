@@ -77,10 +77,11 @@ def long_names(root: Path) -> Path:
 
 
 Data = Callable[[Path], Path]
+ON_AN_OBJECT = {"foreground_only": True, "scored_area": "product"}
 # Pictures, and settings beside the tiny ones: all of this trains to its report.
 WORKS: dict[str, tuple[Data, dict[str, Any]]] = {
-    "a blank picture of an object": (one_blank, {"foreground_only": True, "scored_area": "product"}),
-    "nothing but blank pictures": (lambda root: plate(root, value=0), {"foreground_only": True, "scored_area": "product"}),
+    "a blank picture of an object": (one_blank, ON_AN_OBJECT),
+    "nothing but blank pictures": (lambda root: plate(root, value=0), ON_AN_OBJECT),
     "white pictures, masks too": (lambda root: plate(root, value=255), {}),
     "pictures of one pixel": (lambda root: plate(root, size=(1, 1)), {"foreground_only": True}),
     "very flat pictures": (lambda root: plate(root, size=(2, 300)), {}),

@@ -26,6 +26,7 @@ from benchmarks.pages.detection_page import (
     of,
     values_of,
 )
+from benchmarks.pages.reconstructions import is_the_preset
 
 TEXT = " ".join((ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8").split())
 ROWS = load("detection")["runs"]
@@ -93,10 +94,17 @@ def seed(number: int) -> str:
     return f"{mean([row for row in RECIPE_2 if row['seed'] == number]):.1f}"
 
 
-def best(category: str, **changed: object) -> Row:
-    """The run of preset best that differs from its table's others in these settings alone."""
-    usual: dict[str, object] = {"architecture": "paper", "upsampling": "transposed"}
-    usual |= {"pixel_weight": 10.0, "repair_weight": 0.0, "defect_noise": 0.0, "normality": "auto"}
+def best(category: str) -> list[Row]:
+    """The runs of preset best, one for each seed."""
+    return [row for row in of(ROWS, category, "best") if is_the_preset(row)]
+
+
+def tried(category: str, **changed: object) -> Row:
+    """The run that differs in these settings alone from what the preset was when most was tried."""
+    usual: dict[str, object] = {"stage_1_epochs": 1, "stage_2_epochs": 3, "pixel_weight": 10.0}
+    usual |= {"scored_area": "picture", "normality": "auto", "architecture": "paper"}
+    usual |= {"upsampling": "transposed", "repair_weight": 0.0, "defect_probability": 0.5}
+    usual |= {"defect_opacity": [0.5, 1.0], "defect_side": [0.03, 0.4], "skips": "two"}
     wanted = usual | changed
     (row,) = [
         row
@@ -106,23 +114,27 @@ def best(category: str, **changed: object) -> Row:
     return row
 
 
-def quality(row: Row, kind: str, of_what: str = "network") -> str:
-    return f"{row['reconstruction'][of_what][kind]:.{1 if kind == 'psnr' else 3}f}"
+def quality(rows: Sequence[Row], kind: str, of_what: str = "network") -> float:
+    return statistics.mean(row["reconstruction"][of_what][kind] for row in rows)
 
 
 def gain(category: str, kind: str) -> float:
-    compared = best(category)["reconstruction"]
-    return compared["network"][kind] - compared["constant"][kind]
+    return quality(best(category), kind) - quality(best(category), kind, "constant")
 
 
 def ssims(category: str) -> str:
-    row = best(category)
-    return f"{quality(row, 'ssim')} against {quality(row, 'ssim', 'constant')}"
+    found = (quality(best(category), "ssim", name) for name in ("network", "constant"))
+    return " against ".join(f"{value:.3f}" for value in found)
 
 
 def against_constant(category: str, metric: str) -> str:
-    row = [best(category)]
-    return f"{mean(row, metric):.1f} against {mean(row, metric, score=CONSTANT):.1f}"
+    rows = best(category)
+    return f"{mean(rows, metric):.1f} against {mean(rows, metric, score=CONSTANT):.1f}"
+
+
+def four(rows: Sequence[Row]) -> str:
+    """Pixel AUROC, AUPRO, pixel AP, image AUROC."""
+    return ", ".join(f"{mean(rows, metric):.1f}" for metric in METRICS)
 
 
 FEW = ("carpet", "wood", "tile", "hazelnut", "hazelnut_toy", "leather")
