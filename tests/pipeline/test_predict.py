@@ -66,6 +66,28 @@ def test_every_picture_is_scored_and_drawn_at_its_own_size(
     assert sorted(path.name for path in out.iterdir()) == ["heat_maps", "overlays", "scores.csv"]
 
 
+def test_a_product_that_lies_elsewhere_than_in_training_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Scored are the upper two thirds.
+    folder = write_run(tmp_path / "run", scored_area="product", residual="l1")
+    for name, top in (("high.png", 10), ("low.png", 40)):
+        picture = np.zeros((72, 72, 3), np.uint8)
+        picture[top : top + 24, 24:48] = 200
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "pictures" / name)
+    rows = {row["file"]: row for row in predict(folder, tmp_path / "pictures", tmp_path / "out")}
+    assert float(rows["high.png"]["share_not_scored"]) == 0
+    # Rows 48 to 63 of 40 to 63, but for the blurred outline.
+    assert float(rows["low.png"]["share_not_scored"]) == pytest.approx(16 / 24, abs=0.03)
+    printed = capsys.readouterr().out
+    assert "on 1 pictures, such as low.png, more than 1 % of the product lies where none" in printed
+    whole = write_run(tmp_path / "whole", residual="l1")
+    for row in predict(whole, tmp_path / "pictures", tmp_path / "all"):
+        assert row["share_not_scored"] == ""
+    assert "careful" not in capsys.readouterr().out
+
+
 def test_a_map_and_its_worst_place_follow_the_picture_s_proportions() -> None:
     score_map = torch.zeros(72, 72)
     score_map[60, 12] = 3.0

@@ -17,11 +17,13 @@ import tyro
 from torch import Tensor
 
 from ..pictures.files import pictures_in, prepare, read_picture
+from ..pictures.foreground import estimate_foreground, share_beyond
 from ..run.device import find_device
 from ..run.errors import UserError
 from ..run.folder import refuse_links
 from ..run.lock import held
 from ..run.progress import progress
+from ..scoring.doubts import MOST_BEYOND
 from ..scoring.thresholds import origin_of_image_threshold, origin_of_pixel_threshold
 from ..scoring.trained_run import TrainedRun, load_trained_run, weights_of
 from .command_line import parse
@@ -118,6 +120,15 @@ def main(arguments: Sequence[str]) -> None:
     origin = origin_of_pixel_threshold(share, scorer.held_out)
     origin = origin if command.pixel_threshold is None else "--pixel-threshold"
     print(f"pixels count as defective above {thresholds.pixel:.4g} ({origin})")
+    elsewhere = [row["file"] for row in rows if float(row["share_not_scored"] or 0) > MOST_BEYOND]
+    if elsewhere:
+        print(
+            f"careful: on {len(elsewhere)} pictures, such as {elsewhere[0]}, more than "
+            f"{100 * MOST_BEYOND:g} % of the product lies where none lay in training and is not "
+            "scored, the column share_not_scored says how much: a defect there is missed. Place "
+            "products as in training, or evaluate the run with --scored-area picture and predict "
+            "with that evaluation"
+        )
     if command.heat_maps:
         print(f"heat maps run from 0 (black) to {scorer.brightest:.4g}, the brightest colour")
     if failed:
@@ -251,6 +262,8 @@ def _score(
         return {"error": f"error: {error}", "verdict": UNREADABLE, "defective": "yes"}, _nothing
     score_map = run.score(image)[1].cpu()
     row = row_of(score_map, picture.height, picture.width, thresholds)
+    if (area := run.scorer.normality.area) is not None:
+        row["share_not_scored"] = share_beyond(estimate_foreground(image), area.cpu())
     if command.only_defective and row["verdict"] == GOOD:
         return row, _nothing
     return row, partial(

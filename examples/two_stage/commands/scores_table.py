@@ -14,7 +14,7 @@ from ..run.lock import LOCK
 
 COLUMNS = (
     "file", "score", "threshold", "defective", "share_above_pixel_threshold", "worst_row",
-    "worst_column", "width", "height", "error", "verdict",
+    "worst_column", "width", "height", "share_not_scored", "error", "verdict",
 )  # fmt: skip
 GOOD, DEFECTIVE, UNREADABLE = "good", "defective", "unreadable"
 TABLE, UNFINISHED, REQUEST = "scores.csv", "scores.csv.partial", "unfinished.json"

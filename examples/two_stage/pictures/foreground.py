@@ -36,3 +36,8 @@ def product_area(foregrounds: Tensor) -> Tensor | None:
         return None
     grown = binary_dilation(area, iterations=max(1, round(BORDER * len(area))))
     return torch.from_numpy(grown).to(foregrounds.device)
+
+
+def share_beyond(foregrounds: Tensor, area: Tensor) -> float:
+    """How much of the products, ... x S x S bool, lies beyond an area S x S; 0 without products."""
+    return float((foregrounds & ~area).sum() / foregrounds.sum().clamp(min=1))

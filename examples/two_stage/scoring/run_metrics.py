@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..pictures.foreground import share_beyond
 from ..run.groups import Scoring
 from ..run.run import Run
 from ..training.data import RunData
@@ -82,8 +83,8 @@ def _about_area(area: Tensor | None, held_out: Tensor | None) -> dict[str, float
     """Shares of the picture that are scored, and of held-out products that are not."""
     if area is None or held_out is None:
         return None
-    beyond = (held_out & ~area.to(held_out.device)).sum() / held_out.sum().clamp(min=1)
-    return {"share": float(area.float().mean()), "product_beyond": float(beyond)}
+    beyond = share_beyond(held_out, area.to(held_out.device))
+    return {"share": float(area.float().mean()), "product_beyond": beyond}
 
 
 def about_test(
