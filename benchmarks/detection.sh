@@ -68,7 +68,7 @@ best() {
   for category in carpet leather wood tile hazelnut; do preset "$category" "$data/mvtec_few" 0; done
   preset hazelnut_toy "$data" 0 1 2
   preset pill "$data/mvtec" 0 1 2
-  preset grid "$data/mvtec" 0 1 2
+  preset grid "$data/mvtec" 0
 }
 
 tried() {

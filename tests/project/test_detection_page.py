@@ -155,7 +155,7 @@ def identity(data: str, category: str, preset: str, arm: str, seed: int, setting
         ("few", "mvtec_few", 80),
         ("best", "mvtec_few", 5),
         ("best", "data", 3),
-        ("best", "mvtec", 6),
+        ("best", "mvtec", 4),
         ("tried", "mvtec_few", 12),
         ("tried", "data", 3),
         ("tried", "mvtec", 13),
