@@ -99,3 +99,16 @@ def test_a_stopped_command_is_not_mixed_with_another(
     with pytest.raises(UserError, match=f"another command, with another {changed};"):
         predict(run_folder, pictures, tmp_path / "out", *options)
     assert (tmp_path / "out" / "scores.csv.partial").read_bytes() == before
+
+
+def test_rows_of_another_version_are_not_gone_on_with(
+    run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "COLUMNS", module.COLUMNS[:-1])
+        stop_at(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            predict(run_folder, pictures, out)
+    with pytest.raises(UserError, match="first rows of another command, with another set of col"):
+        predict(run_folder, pictures, out)

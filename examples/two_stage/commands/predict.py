@@ -219,6 +219,8 @@ def request_of(command: Predict, thresholds: Thresholds) -> dict[str, Any]:
         "threshold": thresholds.image,
         "pixel threshold": thresholds.pixel,
         "folder of pictures": str(command.pictures.resolve()),
+        # Of an earlier version: its rows would not fit below.
+        "set of columns": list(COLUMNS),
         "choice of heat maps and overlays": [
             command.heat_maps, command.overlays, command.only_defective,
         ],
