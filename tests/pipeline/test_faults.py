@@ -12,6 +12,7 @@ from pathlib import Path
 import mvtec_two_stage
 import pytest
 import torch
+from forked import fork
 from mvtec_two_stage import main
 from PIL import Image
 from tiny_run import TINY, write_run
@@ -124,7 +125,7 @@ def test_wherever_the_room_ends_the_file_is_named(
     }  # fmt: skip
     for name, command in commands.items():
         read, write = os.pipe()
-        child = os.fork()
+        child = fork()
         if child == 0:
             sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

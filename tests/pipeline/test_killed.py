@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import fork
 from killed import contents, hasten, replace, states_of
 from mvtec_two_stage import two_stages
 from PIL import Image
@@ -127,7 +128,7 @@ def test_a_process_of_its_own_is_killed_outright(data: Path, run: Path, tmp_path
     """As above, with the real thing: its lock is left over and blocks nobody."""
     folder = tmp_path / "folder"
     train_it = commands(data, run, folder)["train"]
-    child = os.fork()
+    child = fork()
     if child == 0:
         stages.measure_batch_norm = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         train_it()

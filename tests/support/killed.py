@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import two_stage.scoring.run_metrics
 import two_stage.scoring.selection
+from forked import fork
 from matplotlib.figure import Figure
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"}
@@ -78,7 +79,7 @@ def states_of(action: Callable[[], object], folder: Path, states: Path) -> list[
     The action runs in a copy of this process: a hook stays until its process ends.
     """
     states.mkdir()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             sys.addaudithook(Recorder(folder, states))
