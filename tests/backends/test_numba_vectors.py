@@ -12,12 +12,12 @@ pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 
 import numba
 
+from aw_ssim.backends.numba_cpu.loops import pointer
 from aw_ssim.backends.numba_cpu.vectors import (
     LANES,
     load,
     multiply_add,
     not_negative,
-    pointer,
     sqrt,
     store,
     tap,

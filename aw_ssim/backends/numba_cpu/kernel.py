@@ -22,22 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked, passes, tiles
+from .loops import load_one, moved, njit, once, pointer, take_number
 from .passes import BASE, CROSS, MOMENTS, OF_Y, ONE, OWN, PIXELS, STRIDE, ZERO, Y
 from .scratch import Scratch, pointers
-from .vectors import (
-    LANES,
-    formulas,
-    load,
-    load_one,
-    moved,
-    multiply_add,
-    njit,
-    once,
-    pointer,
-    store,
-    take_number,
-    traced,
-)
+from .vectors import LANES, formulas, load, multiply_add, store, traced
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

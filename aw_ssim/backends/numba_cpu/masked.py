@@ -15,22 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes
+from .loops import load_one, njit, pointer, store_one
 from .passes import PIXELS, STRIDE, ZERO, Y
 from .scratch import aligned, tile_rows
-from .vectors import (
-    LANES,
-    formulas,
-    load,
-    load_one,
-    multiply_add,
-    njit,
-    pointer,
-    store,
-    store_one,
-    tap,
-    traced,
-    where_positive,
-)
+from .vectors import LANES, formulas, load, multiply_add, store, tap, traced, where_positive
 
 Floats = NDArray[np.float32]
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...availability import LARGEST_NUMBA_WINDOW
-from .vectors import LANES, formulas, load, multiply_add, njit, store, tap, traced
+from .loops import njit
+from .vectors import LANES, formulas, load, multiply_add, store, tap, traced
 
 # Python's numbers would make numba compute in float64.
 ZERO, ONE = np.float32(0), np.float32(1)

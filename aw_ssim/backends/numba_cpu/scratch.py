@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .loops import njit, pointer
 from .passes import MOMENTS, PIXELS, ROWS, STRIDE
-from .vectors import njit, pointer
 
 Floats = NDArray[np.float32]
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked
+from .loops import load_one, njit, pointer, store_one
 from .passes import PIXELS, STRIDE, ZERO, Y
-from .vectors import LANES, load, load_one, njit, pointer, store, store_one, traced
+from .vectors import LANES, load, store, traced
 
 
 def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> NDArray[np.int64]:

@@ -1,11 +1,8 @@
-"""Vectors of LANES float32 for numba, as LLVM has them, and a counter that threads share.
+"""Vectors of LANES float32 for numba, as LLVM has them, and functions traced into its code.
 
 numba compiles the loops. What a loop does with vectors is `traced`: plain Python, run while numba
 compiles with values that write down LLVM's instructions as one computes with them. Compiled by
 numba, each small function would take as long as a loop, and all of them half of the time.
-
-Numbers are loaded and stored through pointers, whose ends are not checked: what arrays bring with
-them (counts of references, looking for negative indices) would take a third of the kernel's time.
 
 Left to LLVM's own vectorising, the passes would store and load their sums for every tap, and would
 stay scalar for larger windows.
@@ -13,12 +10,10 @@ stay scalar for larger windows.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -29,14 +24,6 @@ from numba.extending import intrinsic, models, register_model
 
 from ...formulas import EPS, compiled
 
-# For functions that only the kernel calls: a way in from Python costs as much to compile as what
-# they do.
-njit = functools.partial(
-    numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
-)
-# For one that is called in one place: not compiled on its own first. numba takes as long to copy a
-# small one in.
-once = functools.partial(numba.njit, inline="always")
 # A register's worth on the processor that numba compiles for; part of its key to what it keeps.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 LANES = 16 if "+avx512f" in _FEATURES else 8
@@ -266,49 +253,3 @@ def _given_back(context: Any, builder: Any, kind: Any, result: Any) -> Any:
         items = [_given_back(context, builder, k, v) for k, v in zip(kind, result, strict=True)]
         return context.make_tuple(builder, kind, items)
     return result.value if isinstance(result, Value) else _constant(result, vector)
-
-
-@intrinsic
-def pointer(context, array):
-    """To the first number of a contiguous array of float32; `moved` leads on from there."""
-
-    def generate(context, builder, signature, arguments):
-        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
-
-    return types.CPointer(types.float32)(array), generate
-
-
-@intrinsic
-def moved(context, numbers, offset):
-    def generate(context, builder, signature, arguments):
-        return builder.gep(arguments[0], [arguments[1]])
-
-    return numbers(numbers, types.intp), generate
-
-
-@intrinsic
-def load_one(context, numbers, index):
-    def generate(context, builder, signature, arguments):
-        return builder.load(builder.gep(arguments[0], [arguments[1]]))
-
-    return types.float32(numbers, types.intp), generate
-
-
-@intrinsic
-def store_one(context, numbers, index, number):
-    def generate(context, builder, signature, arguments):
-        builder.store(arguments[2], builder.gep(arguments[0], [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(numbers, types.intp, types.float32), generate
-
-
-@intrinsic
-def take_number(context, counter):
-    """The only entry of an array of int64, which is 1 higher afterwards: each is taken once."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.int64(counter), generate
