@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,24 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "run")
 
 
-def as_in_cameras(exported: Path, stem: str, pixels: NDArray[Any]) -> Iterator[list[Any]]:
-    """What both files say of a picture's pixels."""
-    session = onnxruntime.InferenceSession(exported / f"{stem}.onnx")
-    yield session.run(None, {"pixels": pixels})
-    with torch.no_grad():
-        outputs = torch.export.load(exported / f"{stem}.pt2").module()(torch.from_numpy(pixels))
-    yield [output.numpy() for output in outputs]
+def as_in_cameras(exported: Path) -> Callable[[NDArray[Any]], Iterator[list[Any]]]:
+    """What both files, loaded once, say of a picture's pixels."""
+    session = onnxruntime.InferenceSession(exported / "inspect.onnx")
+    program = torch.export.load(exported / "inspect.pt2").module()
+
+    def judged(pixels: NDArray[Any]) -> Iterator[list[Any]]:
+        yield session.run(None, {"pixels": pixels})
+        with torch.no_grad():
+            yield [output.numpy() for output in program(torch.from_numpy(pixels))]
+
+    return judged
 
 
 def check_pictures(run_folder: Path, exported: Path, shapes: Any, dtype: Any, path: Path) -> None:
     """Against the code of `predict`: scores to 5 thousandths of a threshold, and the verdict."""
     run = load_trained_run(run_folder, "cpu")
     data, random = run.settings.data, np.random.default_rng(0)
-    verdicts = set()
+    verdicts, judged = set(), as_in_cameras(exported)
     for number, shape in enumerate(shapes):
         # Flat pictures are good; of others a part is noise.
         pixels = np.full(shape, np.iinfo(dtype).max // 2, dtype)
@@ -52,7 +56,7 @@ def check_pictures(run_folder: Path, exported: Path, shapes: Any, dtype: Any, pa
         Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels).save(path)
         reconstruction, score_map = run.score(load_image(path, data.image_size, data.channels))
         score = float(score_map.max())
-        for outputs in as_in_cameras(exported, "inspect", pixels):
+        for outputs in judged(pixels):
             named = dict(zip([*OUTPUTS, *VERDICTS], outputs, strict=True))
             assert abs(float(named["image_score"]) - score) <= 5e-3 * PIXEL_THRESHOLD, shape
             # Of 9 x 5 pixels enlarged, many sums are ties, and rounded to either side.
