@@ -21,7 +21,8 @@ from ..interface import Inputs, Outputs, inside
 from . import absolute
 from .passes import Found, gather, moments
 
-# Pixels a chunk aims at: some twenty float32 buffers of this size stay in the last-level cache.
+# Pixels a chunk aims at in float32, half as many in float64: some twenty buffers of this size stay
+# in the last-level cache.
 CHUNK_PIXELS = 1 << 18
 # Of volumes no more than this part, or the buffers would outgrow the images; but an operation on
 # fewer voxels than this takes hardly less time.
@@ -168,7 +169,7 @@ def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
     x, y, taps, mask = inputs
     # Read once: a GPU is waited for.
     numbers = taps.tolist()
-    chunk = _chunk(x)
+    chunk = _chunk(x, taps.dtype)
     images = [image.reshape(-1, *x.shape[2:]) for image in (x, y)]
     mask = None if mask is None else mask.reshape(-1, *x.shape[2:])
     size = max(1, chunk // math.prod(x.shape[2:]))
@@ -185,9 +186,9 @@ def _groups(inputs: Inputs, options: Options) -> Iterator[_Group]:
         )
 
 
-def _chunk(x: Tensor) -> int:
-    """How many pixels or voxels a chunk aims at."""
-    most = CHUNK_PIXELS if x.device.type == "cpu" else CHUNK_OF_GPU
+def _chunk(x: Tensor, dtype: torch.dtype) -> int:
+    """How many pixels or voxels a chunk aims at, computed in a dtype."""
+    most = CHUNK_PIXELS * 4 // dtype.itemsize if x.device.type == "cpu" else CHUNK_OF_GPU
     return most if x.ndim == 4 else min(most, max(LEAST_VOXELS, x.numel() // PART))
 
 

@@ -1,4 +1,4 @@
-"""The launch of the numba kernel on threads of its own, and what is kept of its compilation."""
+"""The launch of the numba kernel, and what is kept of its compilation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,11 @@ from .kernel import Job
 from .masked import Mask, rows_of
 from .passes import COLUMNS, ROWS
 from .scratch import Scratch, reset, scratch
+from .threads import run_in_threads
 from .tiles import cut
 
-_pool: ThreadPoolExecutor
 _compiling: threading.Lock
-# Buffers of the kernel, and the window size they are for.
+# For each thread that calls, buffers of the threads that work for it, and what they are for.
 _thread = threading.local()
 _EMPTY = {dimensions: np.empty([0] * dimensions, np.float32) for dimensions in (3, 4)}
 _log = logging.getLogger("aw_ssim")
@@ -68,26 +66,29 @@ def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None)
     if not _kernels[mask is not None].overloads:
         _compile(job._replace(sums=np.empty((0, 1)), next_tile=np.zeros(1, np.int64)), mask)
     threads = min(torch.get_num_threads(), sums.numel())
-    work = job, mask, options.term_weights
-    others = [_pool.submit(_work, *work) for _ in range(threads - 1)]
-    _work(*work)
-    for other in others:
-        other.result()
+    rooms = _rooms(threads, options.window_size, mask is not None)
+
+    def work(thread: int) -> None:
+        room, rows = rooms[thread]
+        reset(room, options.term_weights)
+        _kernels[mask is not None](job, None if mask is None else Mask(mask, *rows), room)
+
+    run_in_threads(threads, work)
     if out.sums is not None:
         out.sums.copy_(sums.sum(1).view(n, c))
 
 
-def _work(job: Job, mask: Any, weights: Sequence[float]) -> None:
-    """What one thread does; its buffers are kept for its next call."""
-    kind = job.taps.size, mask is not None
+def _rooms(count: int, window: int, masked: bool) -> list[Any]:
+    """Buffers for so many threads, kept for the next call."""
+    kind = window, masked
     if getattr(_thread, "kind", None) != kind:
-        _thread.rooms, _thread.kind = _rooms(*kind), kind
-    room, rows = _thread.rooms
-    reset(room, weights)
-    _kernels[mask is not None](job, None if mask is None else Mask(mask, *rows), room)
+        _thread.rooms, _thread.kind = [], kind
+    rooms: list[Any] = _thread.rooms
+    rooms.extend(_room(*kind) for _ in range(count - len(rooms)))
+    return rooms
 
 
-def _rooms(window: int, masked: bool) -> tuple[Scratch, tuple[Any, ...]]:
+def _room(window: int, masked: bool) -> tuple[Scratch, tuple[Any, ...]]:
     return scratch(window), rows_of(window) if masked else ()
 
 
@@ -147,7 +148,7 @@ def _compile(job: Job, mask: Any) -> None:
     with _compiling:
         if _kernels[masked].overloads:
             return
-        room, rows = _rooms(job.taps.size, masked)
+        room, rows = _room(job.taps.size, masked)
         arguments = job, Mask(mask, *rows) if masked else None, room
         start = time.perf_counter()
         notice = threading.Timer(NOTICE_AFTER, _log.warning, [COMPILING])
@@ -175,10 +176,8 @@ def _compile(job: Job, mask: Any) -> None:
 
 
 def _begin() -> None:
-    """At the import, and in each forked process, in which its parent's threads are not."""
-    global _pool, _compiling
-    # Threads start when they are first needed.
-    _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="aw_ssim")
+    """At the import, and in each forked process, whose parent may be compiling."""
+    global _compiling
     _compiling = threading.Lock()
 
 
