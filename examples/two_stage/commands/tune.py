@@ -15,6 +15,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from ..report.ranking import ONE_SEED, criterion_of
 from ..report.results import draw_artificial_defects
 from ..run.folder import parse_json, save_json, write_text
 from ..run.ownership import refuse_foreign
@@ -117,8 +118,7 @@ def judge(settings: Settings) -> float:
             if run.is_main:
                 save_json({"candidates": choice.candidates}, result)
             run.together()
-        candidates = parse_json(result.read_bytes(), result)["candidates"]
-        return max(row["criterion"] for row in candidates)
+        return criterion_of(parse_json(result.read_bytes(), result)["candidates"])
 
 
 def is_done(settings: Settings) -> bool:
@@ -152,7 +152,7 @@ def describe(rows: Sequence[dict[str, Any]], tuning: Tuning) -> str:
 
 def _caution(rows: Sequence[dict[str, Any]]) -> list[str]:
     if len(rows[0]["criteria"]) == 1:
-        return ["One seed cannot tell a difference from chance; pass several with `--seeds`."]
+        return [ONE_SEED]
     gap = rows[0]["mean"] - rows[-1]["mean"]
     chance = max(stdev(row["criteria"]) for row in rows)
     if gap < 2 * chance:

@@ -11,6 +11,7 @@ from typing import Any
 from ..run.arms import ARMS
 from ..scoring.baselines import CONSTANT, INPUT_ONLY
 from . import paper
+from .ranking import choice_of_arm, criterion
 
 MEASURES = {
     "pixel_auroc": "pixel AUROC",
@@ -90,7 +91,7 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
         raise ValueError("an ablation compares runs of one category and one preset")
     columns = ("pixel_auroc", "aupro", "pixel_ap", "image_auroc")
     header = ["arm", "seeds", *(MEASURES[key] for key in columns)]
-    header.append("pixel AUROC, plain residual")
+    header += ["image AUROC, painted on held-out", "pixel AUROC, plain residual"]
     # The paper's Table 2 is of that category alone.
     beside = runs[0]["category"] == "hazelnut" and all(map(is_the_papers, runs))
     header += ["paper, hazelnut only"] if beside else []
@@ -100,6 +101,7 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
         if not those:
             continue
         cells = [_spread(_figures(those, "chosen", key)) for key in columns]
+        cells.append(_spread([criterion(run) for run in those]))
         cells.append(_spread(_figures(those, "plain l1", "pixel_auroc")))
         if beside:
             cells.append("-" if arm.table_2 is None else f"{arm.table_2:.2f}")
@@ -113,9 +115,11 @@ def ablation_table(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def ablation_notes(runs: Sequence[Mapping[str, Any]], pictures: Sequence[str]) -> str:
-    """Markdown below the table: the rows of arms.png by number, and what is doubtful of runs."""
+    """Markdown below the table: the arm to take, the rows of arms.png by number, doubts of runs."""
     lines = [f"{number}. {escape_markdown(name)}" for number, name in enumerate(pictures, start=1)]
-    blocks = ["The rows of arms.png:\n\n" + "\n".join(lines)] if lines else []
+    choice = choice_of_arm(runs)
+    blocks = [choice] if choice else []
+    blocks += ["The rows of arms.png:\n\n" + "\n".join(lines)] if lines else []
     for run in runs:
         doubts = [f"- {escape_markdown(text)}" for text in run.get("doubts", ())]
         if doubts:
