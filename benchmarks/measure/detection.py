@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from two_stage.report.ranking import criterion
 from two_stage.run.settings import Settings
 from two_stage.scoring.baselines import CONSTANT
 
@@ -68,6 +69,8 @@ def _row(file: Path) -> dict[str, Any]:
         "chosen": [
             measured["chosen_on_held_out_normals"][key] for key in ("residual", "smoothing")
         ],
+        # Image AUROC of held-out normals, clean against painted.
+        "painted": _rounded(criterion(measured)),
         "dominating_defect": measured["dominating_defect"],
         "seconds": measured["seconds"],
         # PSNR and SSIM of held-out normals; the oldest runs did not measure them.

@@ -32,6 +32,8 @@ HEAVIEST = dict.fromkeys(GENERATED[:3], "structure") | dict.fromkeys(GENERATED[3
 
 # A part of the test images, a metric of theirs, and what its column is called.
 Column = tuple[str, str, str]
+# What a table's cell says of some runs.
+Cell = Callable[[Sequence[Row]], str]
 
 
 def page(rows: Sequence[Row], demo: Row) -> str:
@@ -45,7 +47,7 @@ def page(rows: Sequence[Row], demo: Row) -> str:
         _one_run(next(row for row in rows if row["preset"] == "paper")),
     ]
     for category in ("pill", "grid", "magnetic_tile"):
-        parts.append(_arms(of(rows, category)))
+        parts.append(arms(of(rows, category)))
     quick = [row for row in rows if row["preset"] == "quick"]
     return "\n".join([*parts, _generated(quick), _weights(quick)])
 
@@ -92,31 +94,39 @@ def _one_run(row: Row) -> str:
     )
 
 
-def _arms(rows: Sequence[Row]) -> str:
+def arms(rows: Sequence[Row]) -> str:
     """Two tables: each arm, mean and spread over its seeds, then what needs no training."""
     recipes: list[str] = []
-    arms = {_short(name, recipes): runs for name, runs in by_name(rows).items()}
+    named = {_short(name, recipes): runs for name, runs in by_name(rows).items()}
     # What needs no training is smoothed as the first arm's own map is.
-    untrained = next(iter(arms.values()))
+    untrained = next(iter(named.values()))
 
-    def arms_table(title: str, cell: Callable[[Sequence[Row]], str], columns: list[Column]) -> str:
-        lines = [[n, cell(runs), *_cells(runs, "chosen", columns)] for n, runs in arms.items()]
+    def arms_table(own: dict[str, Cell], columns: list[Column]) -> str:
+        lines = [
+            [name, *(cell(runs) for cell in own.values()), *_cells(runs, "chosen", columns)]
+            for name, runs in named.items()
+        ]
         if columns:
-            scores = untrained_of(untrained)
-            lines += [[SCORES[s], "-", *_cells(untrained, s, columns)] for s in scores]
-        return table(["", title, *(title for *_, title in columns)], lines)
+            lines += [
+                [SCORES[score], *["-"] * len(own), *_cells(untrained, score, columns)]
+                for score in untrained_of(untrained)
+            ]
+        return table(["", *own, *(title for *_, title in columns)], lines)
 
-    seeds = arms_table(
-        "seeds", lambda runs: ", ".join(str(row["seed"]) for row in runs), METRIC_COLUMNS
-    )
-    others = arms_table(
-        "pixel AUROC, paper's residual",
-        lambda runs: spread_of(runs, "plain l1", "all", "pixel_auroc"),
-        _other_columns(rows[0]),
-    )
+    seeds = {"seeds": lambda runs: ", ".join(str(row["seed"]) for row in runs)}
+    own: dict[str, Cell] = {
+        "pixel AUROC, paper's residual": lambda runs: spread_of(
+            runs, "plain l1", "all", "pixel_auroc"
+        )
+    }
+    # The first runs did not keep it.
+    if all(row.get("painted") for row in rows):
+        own["image AUROC, painted on held-out"] = lambda runs: spread(
+            [row["painted"] for row in runs], percent
+        )
     return (
-        f"{_heading(rows)}Mean (least to greatest) of the seeds.{_paper(rows[0])}\n\n{seeds}\n"
-        + others
+        f"{_heading(rows)}Mean (least to greatest) of the seeds.{_paper(rows[0])}\n\n"
+        f"{arms_table(seeds, METRIC_COLUMNS)}\n{arms_table(own, _other_columns(rows[0]))}"
         + "".join(f"\nRecipe {n}: {recipe}.\n" for n, recipe in enumerate(recipes, start=1))
     )
 

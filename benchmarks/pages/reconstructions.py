@@ -1,4 +1,4 @@
-"""The section of docs/detection.md on preset best: the network against one constant colour."""
+"""The sections of docs/detection.md on preset best: a constant colour beside it, and its arms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from two_stage.run.settings import PRESETS
 from two_stage.scoring.baselines import CONSTANT
 
 from benchmarks.measure.detection import KEPT, METRICS, Row
-from benchmarks.pages.detection_page import devices, recipe_of, spread_of
+from benchmarks.pages.detection_page import arms, devices, recipe_of, spread_of
 from benchmarks.pages.markdown import spread, table
 
 COLUMNS = [
@@ -20,9 +20,10 @@ COLUMNS = [
 
 
 def section(rows: Sequence[Row]) -> str:
-    """The preset as it is, its seeds together; then what was tried on the way, run by run."""
+    """The preset as it is, its seeds together; its arms; what was tried on the way, run by run."""
     runs = [row for row in rows if row["preset"] == "best"]
-    as_it_is = [row for row in runs if is_the_preset(row)]
+    of_the_preset = [row for row in runs if is_the_preset(row)]
+    as_it_is = [row for row in of_the_preset if row["arm"] == "two-stage"]
     categories = sorted({row["category"] for row in as_it_is})
     lines = [
         [category, *_cells([row for row in as_it_is if row["category"] == category])]
@@ -38,6 +39,10 @@ def section(rows: Sequence[Row]) -> str:
         "pill, grid and hazelnut_toy have real defects, the others generated ones.\n\n"
         f"{table(COLUMNS, lines)}"
     )
+    for category in categories:
+        of_category = [row for row in of_the_preset if row["category"] == category]
+        if {row["arm"] for row in of_category} != {"two-stage"}:
+            text += "\n" + arms(of_category)
     tried = [row for row in runs if not is_the_preset(row)]
     return text + (_tried(tried) if tried else "")
 

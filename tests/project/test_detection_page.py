@@ -21,7 +21,7 @@ from two_stage.run.settings import PRESETS, Settings  # noqa: E402
 from two_stage.scoring.baselines import CONSTANT  # noqa: E402
 
 from benchmarks import ROOT  # noqa: E402
-from benchmarks.measure.detection import KEPT, merged  # noqa: E402
+from benchmarks.measure.detection import KEPT, Row, merged  # noqa: E402
 from benchmarks.measure.harness import load  # noqa: E402
 from benchmarks.pages.detection_page import ARMS, by_name, of, page  # noqa: E402
 from benchmarks.pages.readme import detection  # noqa: E402
@@ -77,8 +77,9 @@ def test_a_recipe_is_numbered_in_tables_and_written_out_below() -> None:
         assert f"\nRecipe {number}: `--" in text
 
 
-def test_best_is_set_against_a_constant_colour() -> None:
-    row = json.loads(json.dumps(next(row for row in ROWS if row["category"] == "grid")))
+def best_row() -> Row:
+    """A run of grid with the preset's settings and figures that are easy to tell apart."""
+    row: Row = json.loads(json.dumps(of(ROWS, "grid")[0])) | {"arm": "two-stage"}
     row |= {"preset": "best", "seconds": {"stage_1": 10.0, "stage_2": 30.4, "evaluation": 7.0}}
     settings = PRESETS["best"].to_dict()
     row["settings"] = {name: settings[name] for name in KEPT}
@@ -88,6 +89,11 @@ def test_best_is_set_against_a_constant_colour() -> None:
     figures = dict.fromkeys(("pixel_auroc", "aupro", "pixel_ap", "image_auroc"), 0.5)
     row["scores"] |= {"chosen": {"all": figures | {"aupro": 0.75}}, CONSTANT: {"all": figures}}
     row["scores"]["plain l1"]["all"]["pixel_ap"] = 0.125
+    return row
+
+
+def test_best_is_set_against_a_constant_colour() -> None:
+    row = best_row()
     again = json.loads(json.dumps(row)) | {"seed": 9}
     again["scores"]["chosen"]["all"]["pixel_ap"] = 0.7
     tried = [json.loads(json.dumps(row)) for _ in range(3)]
@@ -104,6 +110,18 @@ def test_best_is_set_against_a_constant_colour() -> None:
     assert "As above, with `--pixel-weight 7.0` where no other value is named" in text
     assert text.count(f"| grid | {row['seed']} | {begin} 50.0 / 50.0 | {end}") == 2
     assert f"| grid, `--skips none` | {row['seed']} | {begin} 50.0 / 50.0 | {end}" in text
+
+
+def test_arms_of_best_have_a_table_of_their_own() -> None:
+    row = best_row()
+    other = best_row() | {"arm": "aw-ssim"}
+    other["scores"]["chosen"]["all"]["pixel_ap"] = 0.25
+    alone, both = section([row]), section([row, other])
+    assert both.startswith(alone)
+    assert "## grid, preset best\n" in both.removeprefix(alone)
+    for arm, pixel_ap in (("two-stage", "50.0"), ("aw-ssim", "25.0")):
+        cells = f"| {ARMS[arm]} | {row['seed']} | 50.0 | 75.0 | {pixel_ap} | 50.0 |"
+        assert cells in both.removeprefix(alone)
 
 
 def test_readme_says_what_one_stage_and_no_training_give() -> None:
