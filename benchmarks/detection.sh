@@ -63,12 +63,15 @@ few() {
 best() {
   preset() {
     pipeline ablate --run-folder "$runs/best-$1" --data-root "$2" --category "$1" --preset best \
-      --arms two-stage --seeds "${@:3}"
+      "${@:3}"
   }
-  for category in carpet leather wood tile hazelnut; do preset "$category" "$data/mvtec_few" 0; done
-  preset hazelnut_toy "$data" 0 1 2
-  preset pill "$data/mvtec" 0 1 2
-  preset grid "$data/mvtec" 0
+  for category in carpet leather wood tile hazelnut; do
+    preset "$category" "$data/mvtec_few" --arms two-stage --seeds 0
+  done
+  preset hazelnut_toy "$data" --arms two-stage --seeds 0 1 2
+  for category in pill grid; do
+    preset "$category" "$data/mvtec" "${table_2[@]}" --seeds 0 1 2
+  done
 }
 
 tried() {

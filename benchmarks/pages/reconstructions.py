@@ -35,7 +35,8 @@ def section(rows: Sequence[Row]) -> str:
         f"256 pixels, patches of 128, two stages of {found.stage_1_epochs} + "
         f"{found.stage_2_epochs} epochs; {devices(as_it_is)}. Network / the training images' mean "
         "colour in its place, scored as the network is; mean (least to greatest) of the seeds. "
-        "PSNR and SSIM are of held-out normal images, seconds of training beside other programs. "
+        "PSNR and SSIM are of held-out normal images; seconds of training, beside other programs, "
+        "with those for which a run was stopped. "
         "pill, grid and hazelnut_toy have real defects, the others generated ones.\n\n"
         f"{table(COLUMNS, lines)}"
     )
