@@ -69,6 +69,7 @@ best() {
     preset "$category" "$data/mvtec_few" --arms two-stage --seeds 0
   done
   preset hazelnut_toy "$data" --arms two-stage --seeds 0 1 2
+  preset hazelnut_toy "$data" --arms ssim+l1 lpips+ssim --seeds 0
   for category in pill grid; do
     preset "$category" "$data/mvtec" "${table_2[@]}" --seeds 0 1 2
   done

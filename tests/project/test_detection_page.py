@@ -186,7 +186,7 @@ def identity(data: str, category: str, preset: str, arm: str, seed: int, setting
         ("magnetic_tile", "data", 14),
         ("few", "mvtec_few", 80),
         ("best", "mvtec_few", 5),
-        ("best", "data", 3),
+        ("best", "data", 5),
         ("best", "mvtec", 24),
         ("tried", "mvtec_few", 12),
         ("tried", "data", 3),
