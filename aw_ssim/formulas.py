@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -156,16 +156,6 @@ def bracket_at(base, own, cross, d_own, d_cross):
     """A bracket at a pixel, or at another pivot: from there on it counts as the base."""
     return multiply_add(cross, d_cross, multiply_add(own, d_own, base))
 
-
-class Form(NamedTuple):
-    """What is summed over the windows: shortfalls, each weighted, and their derivatives."""
-
-    shortfalls: Callable[..., Any]
-    derivatives: Callable[..., Any]
-
-
-ADDITIVE = Form(terms, terms_derivatives)
-PRODUCT = Form(product, product_derivatives)
 
 FORMULAS = (
     about,

@@ -30,8 +30,8 @@ def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
         x, y = reflect(x, taps), reflect(y, taps)
         mask = None if mask is None else reflect(mask, taps)
     half, spatial = taps.shape[0] // 2, tuple(range(2, x.ndim))
-    form = formulas.PRODUCT if options.product else formulas.ADDITIVE
-    shortfalls, _ = form.shortfalls(window_moments(x, y, taps, mask), options.c1, options.c2)
+    compare = formulas.product if options.product else formulas.terms
+    shortfalls, _ = compare(window_moments(x, y, taps, mask), options.c1, options.c2)
     if maps:
         return torch.stack(shortfalls)
     loss = sum(w * term for w, term in zip(options.term_weights, shortfalls, strict=True))

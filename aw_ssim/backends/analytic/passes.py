@@ -19,7 +19,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import formulas
+from ...formulas import EPS, compiled, multiply_add
+
+# The formulas of one window. torch differentiates nothing here, so what is below 0 is cut off in one
+# operation.
+formulas = compiled(
+    lambda formula: formula,
+    EPS=EPS,
+    sqrt=torch.sqrt,
+    multiply_add=multiply_add,
+    not_negative=lambda value: value.clamp(min=0),
+)
 
 # The order in which axes are merged, by the number of sides. Chunks are strips along a plane's rows
 # or a volume's slices. Slices come first, so that strips share no work: a volume has few, and what

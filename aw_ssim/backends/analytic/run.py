@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import formulas
 from ...options import Options
 from ..interface import Inputs, Outputs, inside
 from . import absolute
-from .passes import Found, gather, moments
+from .passes import Found, formulas, gather, moments
 
 # Pixels a chunk aims at in float32, half as many in float64: some twenty buffers of this size stay
 # in the last-level cache.
@@ -70,8 +69,12 @@ def _evaluate(
     need_gradient: bool,
 ) -> tuple[Tensor, ...] | None:
     """The windows' terms into sums and maps, and their brackets if a gradient is wanted."""
-    form = formulas.PRODUCT if options.product else formulas.ADDITIVE
-    shortfalls, shared = form.shortfalls(found.moments, options.c1, options.c2)
+    compare, differentiate = (
+        (formulas.product, formulas.product_derivatives)
+        if options.product
+        else (formulas.terms, formulas.terms_derivatives)
+    )
+    shortfalls, shared = compare(found.moments, options.c1, options.c2)
     if maps is not None:
         for k, shortfall in enumerate(shortfalls):
             maps[k] = shortfall
@@ -88,7 +91,7 @@ def _evaluate(
         weights = [weight * centre for weight in weights]
     if found.inverse is not None:
         weights = [weight * found.inverse for weight in weights]
-    derivatives = form.derivatives(found.moments, options.c2, shared, weights)
+    derivatives = differentiate(found.moments, options.c2, shared, weights)
     bracket: tuple[Tensor, ...] = formulas.bracket_of(found.moments, derivatives)
     return bracket
 
