@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ...formulas import EPS, compiled, multiply_add
 
-# The formulas of one window. torch differentiates nothing here, so what is below 0 is cut off in one
+# The formulas of one window. torch differentiates nothing here: what is below 0 is cut off in one
 # operation.
 formulas = compiled(
     lambda formula: formula,
