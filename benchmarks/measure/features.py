@@ -23,9 +23,9 @@ from benchmarks.measure.peers import (
     SIGMA,
     WINDOW,
     Loss,
+    float64_peers,
     map_peers,
     peer_versions,
-    peers,
     volume_peers,
 )
 from benchmarks.measure.speed import SEED, forward_backward
@@ -55,7 +55,7 @@ def features() -> dict[str, Feature]:
         for name, loss in ours(reduction="none").items()
     }
     return {
-        "float64": Feature(PICTURES, {**peers()[0], **ours()}, torch.float64),
+        "float64": Feature(PICTURES, {**float64_peers()[0], **ours()}, torch.float64),
         "a map": Feature(PICTURES, {**map_peers()[0], **maps}),
         "a mask": Feature(PICTURES, masked, mask=mask),
         "a volume": Feature(VOLUME, {**volume_peers()[0], **ours()}),

@@ -27,6 +27,8 @@ MODULES = {
     "fused-ssim": "fused_ssim",
 }
 GPU_ONLY = ("fussim", "fused-ssim")
+# Without MONAI, which takes float64 images and computes in float32.
+IN_FLOAT64 = (BASELINE, "kornia", "piq", "torchmetrics", "frame-analytics")
 WITH_MAPS = ("kornia", "torchmetrics", "monai")
 WITH_VOLUMES = (BASELINE, "kornia", "torchmetrics", "monai")
 
@@ -52,6 +54,11 @@ def peers(
         except ImportError as error:
             absent[package] = str(error).splitlines()[0]
     return losses, absent
+
+
+def float64_peers() -> tuple[dict[str, Loss], dict[str, str]]:
+    """Of those that compute in float64: the same losses."""
+    return peers(packages=IN_FLOAT64)
 
 
 def map_peers() -> tuple[dict[str, Loss], dict[str, str]]:

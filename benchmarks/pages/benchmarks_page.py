@@ -163,7 +163,8 @@ def _features(results: Json) -> str:
         f"backward in milliseconds, median (quartiles) of {settings['rounds']} interleaved rounds "
         f"on {machine['processor']}, threads: {machine['threads']}; then bytes per element of one "
         "image of that dtype, at the peak / kept. Window, padding and gradient as above; `-`: has "
-        f"none. What `auto` takes: {backends}.\n\n"
+        "none (MONAI takes float64 images and computes in float32). "
+        f"What `auto` takes: {backends}.\n\n"
         + table(
             ["milliseconds; bytes per element", *columns],
             ([label(name), *(cell(case, name) for case in cases.values())] for name in names),

@@ -85,6 +85,19 @@ def test_other_libraries_have_the_common_definition(package: str) -> None:
     assert row["gradient"] < 1e-3
 
 
+# What frame-analytics gives stands in the table of errors.
+@pytest.mark.parametrize("package", ["pytorch-msssim", "kornia", "piq", "torchmetrics", "monai"])
+def test_others_in_float64_compute_in_float64(package: str) -> None:
+    theirs, absent = peers.peers(packages=[package])
+    if package in absent:
+        pytest.skip(f"{package}: {absent[package]}")
+    # float32 does not see so small a step.
+    x, y = (image.double() for image in pair())
+    apart = theirs[package](x, y) - theirs[package](x + 1e-9 * torch.sign(y - x), y)
+    assert (abs(apart) > 1e-13) == (package in peers.IN_FLOAT64)
+    assert (apart.dtype is torch.float64) == (package in peers.IN_FLOAT64)
+
+
 @pytest.mark.parametrize(
     ("build", "packages", "shape"),
     [
@@ -107,7 +120,8 @@ def test_maps_and_volumes_of_others_have_the_common_definition(
 def test_features_measure_those_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "PICTURES", (2, 1, 16, 17))
     monkeypatch.setattr(features, "VOLUME", (1, 1, 12, 11, 13))
-    monkeypatch.setattr(features, "peers", lambda: ({"other": lambda x, y: (x - y).mean()}, {}))
+    others = {"other": lambda x, y: (x - y).mean()}
+    monkeypatch.setattr(features, "float64_peers", lambda: (others, {}))
     for name in ("map_peers", "volume_peers"):
         monkeypatch.setattr(features, name, lambda: ({}, {}))
     every = features.features()
