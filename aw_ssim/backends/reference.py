@@ -10,6 +10,9 @@ the relative error stays at rounding level, and a constant window gives exactly 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,7 +33,7 @@ def run(inputs: Inputs, options: Options, *, maps: bool) -> Tensor:
         x, y = reflect(x, taps), reflect(y, taps)
         mask = None if mask is None else reflect(mask, taps)
     half, spatial = taps.shape[0] // 2, tuple(range(2, x.ndim))
-    compare = formulas.product if options.product else formulas.terms
+    compare: Callable[..., Any] = formulas.product if options.product else formulas.terms
     shortfalls, _ = compare(window_moments(x, y, taps, mask), options.c1, options.c2)
     if maps:
         return torch.stack(shortfalls)
