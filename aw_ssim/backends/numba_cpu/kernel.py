@@ -1,4 +1,4 @@
-"""The fused CPU kernel: windowed statistics, loss and gradient, streamed row by row, in numba.
+"""The fused CPU kernel: windowed statistics, loss and gradient, streamed row by row.
 
 A thread takes tile after tile, at most ROWS rows and COLUMNS columns of one plane. It copies the
 tile's pixels and goes down them. Each row of windows takes
@@ -22,10 +22,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked, passes, tiles
-from .loops import load_one, moved, njit, once, pointer, take_number
-from .passes import BASE, CROSS, MOMENTS, OF_Y, ONE, OWN, PIXELS, STRIDE, ZERO, Y
-from .scratch import Scratch, pointers
-from .vectors import LANES, formulas, load, multiply_add, store, traced
+from .passes import BASE, CROSS, MOMENTS, OF_Y, OWN, PIXELS, STRIDE, Y
+from .scratch import Scratch
+from .tiles import Tile
+from .tracing import (
+    LANES,
+    Kept,
+    choose,
+    constant,
+    double,
+    load,
+    load_one,
+    multiply_add,
+    steps,
+    store,
+    take_one,
+    traced,
+    when,
+)
+from .vectors import formulas
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -57,86 +72,145 @@ class Job(NamedTuple):
     gradients: tuple[Floats, Floats]
 
 
-@njit
-def load_row(job, mask, plane, row, first, at, count, scratch):
-    """A row of both images' pixels into the tile's row at `at`."""
-    tiles.copy_row(job.x, plane, row, first, job.margin, job.scale, scratch.pixels, at, count)
-    tiles.copy_row(job.y, plane, row, first, job.margin, job.scale, scratch.pixels, at + Y, count)
-    if mask is not None:
-        shared = job.x.shape[0] // mask.planes.shape[0]
-        tiles.copy_row(
-            mask.planes, plane // shared, row, first, job.margin, ONE, mask.rows, at // 2, count
-        )
-        masked.hide(mask, scratch.pixels, at, count)
-
-
 @traced
-def clear_vector(row, at):
-    store(row, at, 0)
+def one_tile(job, mask, plane, strip, columns, scratch):
+    """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
+    strip, columns = tiles.part_of(job.strips, strip), tiles.part_of(job.columns, columns)
+    tile = Tile(job, mask, scratch, plane, strip, columns)
+    clear(scratch.totals, 0, STRIDE)
+    clear(scratch.windows, 0, MOMENTS)
+    for newest in steps(strip.first, strip.stop + tile.size - 1):
+        at = (newest - strip.first) * PIXELS
+        tiles.load_row(tile, newest, at)
+        for image in steps(tile.images):
+            clear(scratch.gradients, at + image * Y + tile.own, tile.own_pixels)
+        row = newest - tile.size + 1
+        with when(row >= strip.first):
+            row_of_windows(tile, row, (row - strip.first) * PIXELS)
+    total = Kept(constant(0, double))
+    add_totals(total, scratch, tile.own, tile.windows)
+    with when(job.l1 > 0):
+        clear(scratch.totals, 0, STRIDE)
+        tiles.add_l1(tile)
+        add_totals(total, scratch, 0, tile.own_pixels)
+    for image in steps(tile.images):
+        tiles.store_gradients(tile, image)
+    return total.now
 
 
-@njit
 def clear(row, at, count):
-    for i in range(0, count, LANES):
-        clear_vector(row, at + i)
+    for i in steps(0, count, LANES):
+        store(row, at + i, 0)
 
 
-@njit
-def load_weights(upstream, mask, scratch, plane, row, first, count, at, size):
+def add_totals(total, scratch, start, stop):
+    for i in steps(start, stop):
+        total.now = total.now + load_one(scratch.totals, i)
+
+
+def row_of_windows(tile, row, at):
+    """Those that begin in a row, whose pixels begin at `at`."""
+    mask, scratch, size, taps = tile.mask, tile.scratch, tile.size, tile.job.taps
+    first = size - 1 - tile.own
+    masked.column_moments(
+        mask, scratch.pixels, scratch.columns, at, taps, size, tile.windows + size - 1
+    )
+    load_weights(tile, row, at)
+    masked.window_moments(mask, scratch.columns, scratch.windows, taps, size, tile.windows, first)
+    # Windows above the tile are another's, but for their gradients.
+    compare_row(tile, first, choose(row >= tile.strip.begin, 0, STRIDE))
+    for image in steps(tile.images):
+        passes.gather_and_spread(
+            scratch.pixels,
+            scratch.gradients,
+            at,
+            scratch.columns,
+            scratch.windows,
+            taps,
+            size,
+            tile.own,
+            tile.own_pixels,
+            image,
+        )
+    with when(row >= tile.strip.begin):
+        store_maps(tile, row)
+
+
+def load_weights(tile, row, at):
     """Each window's weights of the terms, where all are not the same."""
-    if mask is not None:
-        masked.weigh_windows(mask, scratch.each, scratch.weights, at, size, count)
-    terms, planes, height, width = upstream.shape
-    for term in range(terms):
-        start = ((term * planes + plane) * height + row) * width + first
-        tiles.copy(pointer(upstream), start, scratch.weights, term * STRIDE, count, ONE)
+    upstream, weights, count = tile.job.upstream, tile.scratch.weights, tile.windows
+    if tile.mask is not None:
+        masked.weigh_windows(tile.mask, tile.scratch.each, weights, at, tile.size, count)
+    for term in steps(upstream.shape[0]):
+        start = place_in(upstream, term, tile.plane, row, tile.columns.first)
+        tiles.copy(upstream, start, weights, term * STRIDE, count, 1)
 
 
-@njit
-def store_maps(maps, terms, own, plane, row, first, count):
-    kinds, planes, height, width = maps.shape
-    for term in range(kinds):
-        start = ((term * planes + plane) * height + row) * width + first
-        tiles.copy(terms, term * STRIDE + own, pointer(maps), start, count, ONE)
+def store_maps(tile, row):
+    maps, own = tile.job.maps, tile.own
+    for term in steps(maps.shape[0]):
+        start = place_in(maps, term, tile.plane, row, tile.columns.begin)
+        tiles.copy(tile.scratch.terms, term * STRIDE + own, maps, start, tile.windows - own, 1)
 
 
-@traced
-def compare_by_terms(scratch, c1, c2, at, i, totals):
-    """Stores the shortfalls and adds them to `totals`; what the brackets need comes back."""
-    m = passes.load_fields(scratch.windows, at)
-    found, shared = formulas.terms(m, c1, c2)
-    a, b, g = (load(scratch.weights, term * STRIDE + i) for term in range(3))
+def place_in(maps, term, plane, row, column):
+    _, planes, height, width = maps.shape
+    return ((term * planes + plane) * height + row) * width + column
+
+
+def compare_row(tile, first, totals_at):
+    """Of a row of windows, what each term falls short of 1, and brackets in place of moments.
+
+    Adds the weighted terms to the totals. Within `window_moments`, one vector would wait for the
+    roots and quotients of the one before.
+    """
+    windows = tile.scratch.windows
+    product = tile.job.product
+    for i in steps(0, tile.windows, LANES):
+        for compare, asked_for in ((by_product, product), (by_terms, ~product)):
+            with when(asked_for):
+                bracket = compare(tile, passes.load_fields(windows, first + i), i, totals_at + i)
+                with when(tile.images > 0):
+                    store_bracket(windows, first + i, bracket())
+    # Nothing is gathered from where there are no windows.
+    for field in range(0, MOMENTS, STRIDE):
+        store(windows, first + tile.windows + field, 0)
+
+
+def by_terms(tile, m, i, total_at):
+    """Stores the shortfalls, adds them to the totals, and gives what makes the bracket of them."""
+    mask, scratch, c2 = tile.mask, tile.scratch, tile.job.c2
+    found, shared = formulas.terms(m, tile.job.c1, c2)
+    weights = [load(scratch.weights, term * STRIDE + i) for term in range(3)]
+    a, b, g = weights
     for term, shortfall in enumerate(found):
         store(scratch.terms, term * STRIDE + i, shortfall)
     total = multiply_add(g, found[2], multiply_add(b, found[1], a * found[0]))
-    store(totals, i, load(totals, i) + total)
-    return m, shared
+    store(scratch.totals, total_at, load(scratch.totals, total_at) + total)
+
+    def bracket():
+        over = [masked.over_totals(mask, weight, i) for weight in weights]
+        return formulas.bracket_of(m, formulas.terms_derivatives(m, c2, shared, over))
+
+    return bracket
 
 
-@traced
-def bracket_by_terms(scratch, mask, c2, at, i, m, shared):
-    weights = [load(scratch.weights, term * STRIDE + i) for term in range(3)]
-    weights = [masked.over_totals(mask, weight, i) for weight in weights]
-    store_bracket(scratch.windows, at, m, formulas.terms_derivatives(m, c2, shared, weights))
-
-
-@traced
-def compare_by_product(scratch, c1, c2, at, i, totals):
-    m = passes.load_fields(scratch.windows, at)
-    (shortfall,), shared = formulas.product(m, c1, c2)
+def by_product(tile, m, i, total_at):
+    mask, scratch, c2 = tile.mask, tile.scratch, tile.job.c2
+    (shortfall,), shared = formulas.product(m, tile.job.c1, c2)
+    weight = load(scratch.weights, i)
     store(scratch.terms, i, shortfall)
-    store(totals, i, load(totals, i) + load(scratch.weights, i) * shortfall)
-    return m, shared
+    store(scratch.totals, total_at, load(scratch.totals, total_at) + weight * shortfall)
+
+    def bracket():
+        over = [masked.over_totals(mask, weight, i)]
+        return formulas.bracket_of(m, formulas.product_derivatives(m, c2, shared, over))
+
+    return bracket
 
 
-@traced
-def bracket_by_product(scratch, mask, c2, at, i, m, shared):
-    weights = [masked.over_totals(mask, load(scratch.weights, i), i)]
-    store_bracket(scratch.windows, at, m, formulas.product_derivatives(m, c2, shared, weights))
-
-
-def store_bracket(windows, at, m, derivatives):
-    base_x, own_x, base_y, own_y, cross = formulas.bracket_of(m, derivatives)
+def store_bracket(windows, at, bracket):
+    base_x, own_x, base_y, own_y, cross = bracket
     store(windows, at + BASE, base_x)
     store(windows, at + OWN, own_x)
     store(windows, at + BASE + OF_Y, base_y)
@@ -144,107 +218,9 @@ def store_bracket(windows, at, m, derivatives):
     store(windows, at + CROSS, cross)
 
 
-@njit
-def compare_row(scratch, mask, c1, c2, product, gradient, count, first, totals):
-    """Of a row of windows, what each term falls short of 1, and brackets in place of moments.
-
-    Adds the weighted terms to `totals`. Within `window_moments`, one vector would wait for the
-    roots and quotients of the one before.
-    """
-    for i in range(0, count, LANES):
-        if product:
-            m, shared = compare_by_product(scratch, c1, c2, first + i, i, totals)
-            if gradient:
-                bracket_by_product(scratch, mask, c2, first + i, i, m, shared)
-        else:
-            moments, parts = compare_by_terms(scratch, c1, c2, first + i, i, totals)
-            if gradient:
-                bracket_by_terms(scratch, mask, c2, first + i, i, moments, parts)
-    # Nothing is gathered from where there are no windows.
-    for field in range(0, MOMENTS, STRIDE):
-        clear_vector(scratch.windows, field + first + count)
-
-
-@once
-def one_tile(job, mask, plane, strip, columns, scratch):
-    """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
-    top, _, first, end = strip
-    left, right, window_left, window_right = columns
-    size, own, count = job.taps.size, left - window_left, window_right - window_left
-    width, taps = count + size - 1, pointer(job.taps)
-    images = int(job.gradients[0].size > 0) + int(job.gradients[1].size > 0)
-    clear(scratch.totals, 0, STRIDE)
-    clear(scratch.windows, 0, MOMENTS)
-    for newest in range(first, end + size - 1):
-        load_row(job, mask, plane, newest, window_left, (newest - first) * PIXELS, width, scratch)
-        for image in range(images):
-            clear(scratch.gradients, (newest - first) * PIXELS + image * Y + own, right - left)
-        row = newest - size + 1
-        if row < first:
-            continue
-        at = (row - first) * PIXELS
-        masked.column_moments(mask, scratch.pixels, scratch.columns, at, taps, size, width)
-        load_weights(job.upstream, mask, scratch, plane, row, window_left, count, at, size)
-        # Windows above the tile are another's, but for their gradients.
-        totals = scratch.totals if row >= top else moved(scratch.totals, STRIDE)
-        masked.window_moments(
-            mask, scratch.columns, scratch.windows, taps, size, count, size - 1 - own
-        )
-        compare_row(
-            scratch, mask, job.c1, job.c2, job.product, images > 0, count, size - 1 - own, totals
-        )
-        for image in range(images):
-            passes.gather_and_spread(
-                scratch.pixels,
-                scratch.gradients,
-                at,
-                scratch.columns,
-                scratch.windows,
-                taps,
-                size,
-                own,
-                right - left,
-                image,
-            )
-        if row >= top:
-            store_maps(job.maps, scratch.terms, own, plane, row, left, count - own)
-    total = 0.0
-    for i in range(own, count):
-        total += load_one(scratch.totals, i)
-    if job.l1 > ZERO:
-        clear(scratch.totals, 0, STRIDE)
-        tiles.add_l1(
-            scratch.pixels,
-            scratch.gradients,
-            scratch.totals,
-            strip,
-            columns,
-            job.margin,
-            job.x.shape[1],
-            job.x.shape[2],
-            job.l1,
-            images,
-        )
-        for i in range(right - left):
-            total += load_one(scratch.totals, i)
-    for image in range(images):
-        tiles.copy_gradients(
-            scratch.gradients,
-            mask,
-            job.gradients[image],
-            plane,
-            strip,
-            columns,
-            job.margin,
-            job.scale,
-            image,
-        )
-    return total
-
-
-@njit
-def row_of(table, i):
-    return table[i, 0], table[i, 1], table[i, 2], table[i, 3]
+@traced
+def take_number(counter):
+    return take_one(counter)
 
 
 def tile_loop(digest: str) -> Callable[[Job, masked.Mask | None, Scratch], None]:
@@ -257,15 +233,14 @@ def tile_loop(digest: str) -> Callable[[Job, masked.Mask | None, Scratch], None]
     def run_tiles(job, mask, scratch):  # type: ignore[no-untyped-def]
         """Works on one tile after the other until none is left, perhaps beside other threads."""
         digest  # noqa: B018
-        rows, seen = pointers(scratch), masked.pointers(mask)
         tiles, across = job.sums.shape[1], job.columns.shape[0]
         while True:
             index = take_number(job.next_tile)
             if index >= job.sums.size:
                 return
             plane, tile = index // tiles, index % tiles
-            strip = row_of(job.strips, tile // across)
-            columns = row_of(job.columns, tile % across)
-            job.sums[plane, tile] = one_tile(job, seen, plane, strip, columns, rows)
+            job.sums[plane, tile] = one_tile(
+                job, mask, plane, tile // across, tile % across, scratch
+            )
 
     return run_tiles

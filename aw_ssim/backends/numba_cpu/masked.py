@@ -1,6 +1,4 @@
-"""The passes of the CPU kernel with a mask or, where that is None, as `passes` has them.
-
-numba leaves out the branch that is not taken before it compiles.
+"""The passes of the CPU kernel with a mask or, where that is None, as `passes` has them; traced.
 
 A pixel counts in a window by its tap times the mask, over the window's total of these. Hidden
 pixels are 0 from the start, whatever they hold. The centre of a window may be hidden, so sums are
@@ -15,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes
-from .loops import load_one, njit, pointer, store_one
-from .passes import PIXELS, STRIDE, ZERO, Y
+from .passes import PIXELS, STRIDE, Y
 from .scratch import aligned, tile_rows
-from .vectors import LANES, formulas, load, multiply_add, store, tap, traced, where_positive
+from .tracing import LANES, Kept, choose, constant, load, load_one, multiply_add, steps, store
+from .vectors import formulas
 
 Floats = NDArray[np.float32]
 
@@ -41,132 +39,72 @@ def rows_of(window: int) -> tuple[Floats, Floats, Floats]:
     return aligned(tile_rows(window) * STRIDE), aligned(STRIDE), aligned(STRIDE)
 
 
-@njit
-def pointers(mask):
-    if mask is None:
-        return None
-    else:
-        return Mask(mask.planes, pointer(mask.rows), pointer(mask.weights), pointer(mask.inverses))
-
-
-@njit
 def hide(mask, pixels, row, count):
     """Makes the hidden pixels of a row 0: a NaN among them must not count."""
-    for i in range(count):
-        if not load_one(mask.rows, row // 2 + i) > ZERO:
-            store_one(pixels, row + i, ZERO)
-            store_one(pixels, row + i + Y, ZERO)
+    for i in steps(0, count, LANES):
+        seen = load(mask.rows, row // 2 + i) > 0
+        for at in (row + i, row + i + Y):
+            store(pixels, at, choose(seen, load(pixels, at), 0))
 
 
-@traced
-def nothing_seen():
-    return 0.0, 0.0, 0.0
-
-
-def see(seen, share, x, y):
-    """Total weight, and sums of both images."""
-    total, sum_x, sum_y = seen
-    return total + share, multiply_add(share, x, sum_x), multiply_add(share, y, sum_y)
-
-
-@traced
-def see_pixels(seen, taps, j, mask, pixels, at, i):
-    share = tap(taps, j) * load(mask.rows, i)
-    return see(seen, share, load(pixels, at), load(pixels, at + Y))
-
-
-@traced
-def see_columns(seen, taps, j, mask, columns, at):
-    share = tap(taps, j) * load(mask.weights, at)
-    return see(seen, share, load(columns, at), load(columns, at + Y))
-
-
-@traced
-def mean_of(seen):
-    """The inverse of the total weight, and the weighted means, which are the pivots."""
-    total, sum_x, sum_y = seen
-    inverse = 1 / where_positive(total, total, 1)
-    return inverse, (sum_x * inverse, sum_y * inverse)
-
-
-@traced
-def no_sums():
-    return 0.0, 0.0, 0.0, 0.0, 0.0
-
-
-@traced
-def add_pixels(sums, taps, j, mask, pixels, at, i, pivots):
-    share = tap(taps, j) * load(mask.rows, i)
-    dx, dy = load(pixels, at) - pivots[0], load(pixels, at + Y) - pivots[1]
-    return formulas.add(sums, share, (dx, dy, dx * dx, dy * dy, dx * dy))
-
-
-@traced
-def add_columns(sums, taps, j, mask, columns, at, pivots):
-    share = tap(taps, j) * load(mask.weights, at)
-    return formulas.add(sums, share, formulas.about(passes.load_fields(columns, at), *pivots))
-
-
-def moments_of(pivots, sums, inverse):
-    return formulas.moments_of(*pivots, [total * inverse for total in sums])
-
-
-@traced
-def store_columns(mask, columns, i, seen, inverse, pivots, sums):
-    passes.store_fields(columns, i, moments_of(pivots, sums, inverse))
-    store(mask.weights, i, seen[0])
-
-
-@traced
-def store_windows(mask, windows, at, i, inverse, pivots, sums):
-    passes.store_fields(windows, at, formulas.whole_window(moments_of(pivots, sums, inverse)))
-    store(mask.inverses, i, inverse)
-
-
-@njit
 def column_moments(mask, pixels, columns, row, taps, size, count):
     """Also the columns' weights."""
     if mask is None:
         passes.column_moments(pixels, columns, row, taps, size, count)
-    else:
-        _column_moments(mask, pixels, columns, row, taps, size, count)
+        return
+    for i in steps(0, count, LANES):
+
+        def share_and_pixels(j, i=i):
+            at = row + j * PIXELS + i
+            share = load_one(taps, j) * load(mask.rows, row // 2 + j * STRIDE + i)
+            return share, load(pixels, at), load(pixels, at + Y)
+
+        total, inverse, pivots = seen_through(share_and_pixels, size)
+        sums = Kept((constant(0),) * 5)
+        for j in steps(size):
+            share, x, y = share_and_pixels(j)
+            dx, dy = x - pivots[0], y - pivots[1]
+            sums.now = formulas.add(sums.now, share, (dx, dy, dx * dx, dy * dy, dx * dy))
+        passes.store_fields(columns, i, moments_of(pivots, sums.now, inverse))
+        store(mask.weights, i, total)
 
 
-@njit
-def _column_moments(mask, pixels, columns, row, taps, size, count):
-    for i in range(0, count, LANES):
-        seen = nothing_seen()
-        for j in range(size):
-            at, weight = row + j * PIXELS + i, row // 2 + j * STRIDE + i
-            seen = see_pixels(seen, taps, j, mask, pixels, at, weight)
-        inverse, pivots = mean_of(seen)
-        sums = no_sums()
-        for j in range(size):
-            at, weight = row + j * PIXELS + i, row // 2 + j * STRIDE + i
-            sums = add_pixels(sums, taps, j, mask, pixels, at, weight, pivots)
-        store_columns(mask, columns, i, seen, inverse, pivots, sums)
-
-
-@njit
 def window_moments(mask, columns, windows, taps, size, count, first):
     """Also 1 over the windows' total weights."""
     if mask is None:
         passes.window_moments(columns, windows, taps, size, count, first)
-    else:
-        _window_moments(mask, columns, windows, taps, size, count, first)
+        return
+    for i in steps(0, count, LANES):
+
+        def share_and_pivots(j, i=i):
+            share = load_one(taps, j) * load(mask.weights, i + j)
+            return share, load(columns, i + j), load(columns, i + j + Y)
+
+        _, inverse, pivots = seen_through(share_and_pivots, size)
+        sums = Kept((constant(0),) * 5)
+        for j in steps(size):
+            share = load_one(taps, j) * load(mask.weights, i + j)
+            values = formulas.about(passes.load_fields(columns, i + j), *pivots)
+            sums.now = formulas.add(sums.now, share, values)
+        whole = formulas.whole_window(moments_of(pivots, sums.now, inverse))
+        passes.store_fields(windows, first + i, whole)
+        store(mask.inverses, i, inverse)
 
 
-@njit
-def _window_moments(mask, columns, windows, taps, size, count, first):
-    for i in range(0, count, LANES):
-        seen = nothing_seen()
-        for j in range(size):
-            seen = see_columns(seen, taps, j, mask, columns, i + j)
-        inverse, pivots = mean_of(seen)
-        sums = no_sums()
-        for j in range(size):
-            sums = add_columns(sums, taps, j, mask, columns, i + j, pivots)
-        store_windows(mask, windows, first + i, i, inverse, pivots, sums)
+def seen_through(share_and_values, size):
+    """The total weight, 1 over it, and the weighted means of both images, which are the pivots."""
+    seen = Kept((constant(0),) * 3)
+    for j in steps(size):
+        total, sum_x, sum_y = seen.now
+        share, x, y = share_and_values(j)
+        seen.now = total + share, multiply_add(share, x, sum_x), multiply_add(share, y, sum_y)
+    total, sum_x, sum_y = seen.now
+    inverse = 1 / choose(total > 0, total, 1)
+    return total, inverse, (sum_x * inverse, sum_y * inverse)
+
+
+def moments_of(pivots, sums, inverse):
+    return formulas.moments_of(*pivots, [total * inverse for total in sums])
 
 
 def over_totals(mask, factor, i):
@@ -174,28 +112,17 @@ def over_totals(mask, factor, i):
     return factor if mask is None else factor * load(mask.inverses, i)
 
 
-@traced
-def weigh_window(mask, each, term, weights, at, centre):
-    store(weights, at, tap(each, term) * load(mask.rows, centre))
-
-
-@njit
 def weigh_windows(mask, each, weights, row, size, count):
     """Each window's weights of the terms: by the mask at its centre."""
     centres = row // 2 + size // 2 * STRIDE + size // 2
-    for i in range(0, count, LANES):
+    for i in steps(0, count, LANES):
+        at_centre = load(mask.rows, centres + i)
         for term in range(3):
-            weigh_window(mask, each, term, weights, term * STRIDE + i, centres + i)
+            store(weights, term * STRIDE + i, load_one(each, term) * at_centre)
 
 
-@traced
-def weigh_gradient(mask, gradients, at, seen):
-    weight, gradient = load(mask.rows, seen), load(gradients, at)
-    store(gradients, at, where_positive(weight, weight * gradient, 0))
-
-
-@njit
 def weigh_gradients(mask, gradients, at, seen, count):
     """By the mask at each pixel, from `seen` on; 0 where one is hidden and its sum not finite."""
-    for i in range(0, count, LANES):
-        weigh_gradient(mask, gradients, at + i, seen + i)
+    for i in steps(0, count, LANES):
+        weight, gradient = load(mask.rows, seen + i), load(gradients, at + i)
+        store(gradients, at + i, choose(weight > 0, weight * gradient, 0))

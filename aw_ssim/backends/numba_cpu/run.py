@@ -31,8 +31,8 @@ _thread = threading.local()
 _EMPTY = {dimensions: np.empty([0] * dimensions, np.float32) for dimensions in (3, 4)}
 _log = logging.getLogger("aw_ssim")
 # Reading a kept kernel takes less.
-NOTICE_AFTER = 3.0
-COMPILING = "aw_ssim is compiling its CPU kernel, once for this machine: 5 to 10 s of computing."
+NOTICE_AFTER = 1.0
+COMPILING = "aw_ssim is compiling its CPU kernel, once for this machine: some seconds of computing."
 
 
 def run(inputs: Inputs, options: Options, out: Outputs, upstream: Tensor | None) -> None:

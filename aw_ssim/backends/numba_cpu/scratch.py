@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .loops import njit, pointer
 from .passes import MOMENTS, PIXELS, ROWS, STRIDE
 
 Floats = NDArray[np.float32]
@@ -51,17 +50,3 @@ def aligned(size: int) -> Floats:
     numbers = np.zeros(size + 16, np.float32)
     first = -numbers.ctypes.data % 64 // 4
     return numbers[first : first + size]
-
-
-@njit
-def pointers(scratch):
-    return Scratch(
-        pointer(scratch.pixels),
-        pointer(scratch.gradients),
-        pointer(scratch.columns),
-        pointer(scratch.windows),
-        pointer(scratch.weights),
-        pointer(scratch.each),
-        pointer(scratch.terms),
-        pointer(scratch.totals),
-    )
