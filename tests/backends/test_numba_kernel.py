@@ -33,6 +33,8 @@ from aw_ssim.backends.numba_cpu.passes import COLUMNS, ROWS
 from aw_ssim.backends.numba_cpu.tiles import cut
 from aw_ssim.backends.numba_cpu.tracing import LANES
 
+USUAL = run.Kind(masked=False, window=run.USUAL_WINDOW)
+
 
 @pytest.fixture
 def threads(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -84,10 +86,26 @@ def test_more_threads_give_the_same_bits() -> None:
             assert torch.equal(left, right)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_taps_written_out_give_the_bits_of_the_loop(
+    masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = images((2, 1, 30, 41))
+    mask = (x > 0.4).float() if masked else None
+    expected = value_and_gradients(x, y, mask=mask, backend="numba")
+    assert run._kernels[run.Kind(masked, run.USUAL_WINDOW)].overloads
+    monkeypatch.setattr(run, "USUAL_WINDOW", None)
+    for left, right in zip(
+        value_and_gradients(x, y, mask=mask, backend="numba"), expected, strict=True
+    ):
+        assert torch.equal(left, right)
+    assert run._kernels[run.Kind(masked, None)].overloads
+
+
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, seen = run._kernels[False], []
+    kernel, seen = run._kernels[USUAL], []
 
     class Spy:
         overloads = kernel.overloads
@@ -96,7 +114,7 @@ def test_as_many_threads_as_torch_has(count: int, monkeypatch: pytest.MonkeyPatc
             seen.append(threading.current_thread())
             kernel(*arguments)
 
-    monkeypatch.setitem(run._kernels, False, Spy())
+    monkeypatch.setitem(run._kernels, USUAL, Spy())
     torch.set_num_threads(count)
     aw_ssim(*images((6, 1, 20, 20)), backend="numba")
     assert len(seen) == count
@@ -227,11 +245,10 @@ def test_what_is_kept_depends_on_every_file_of_the_kernel() -> None:
             if isinstance(node, ast.ImportFrom) and node.level > 1:
                 module = path.parents[node.level - 1] / f"{node.module}.py"
                 assert module.resolve() in named, f"{path.name} imports {module}"
-    (cell,) = run._dispatcher("a digest").py_func.__closure__
-    assert cell.cell_contents == "a digest"
-    for kernel in run._kernels.values():
-        (cell,) = kernel.py_func.__closure__
-        assert cell.cell_contents == run._digest_of_sources()
+    digest = run._digest_of_sources()
+    for kind, kernel in run._kernels.items():
+        cells = [cell.cell_contents for cell in kernel.py_func.__closure__]
+        assert cells == [digest, kind.window]
 
 
 CALL = (
@@ -270,9 +287,9 @@ def test_a_disk_that_is_full_costs_the_cache_alone(
             raise OSError(28, "No space left on device")
 
     kernel = Full()
-    monkeypatch.setitem(run._kernels, False, kernel)
-    run._compile(run.Job(*[np.zeros(1)] * len(run.Job._fields)), None)
-    assert run._kernels[False] is kernel
+    monkeypatch.setitem(run._kernels, USUAL, kernel)
+    run._compile(USUAL, run.Job(*[np.zeros(1)] * len(run.Job._fields)), None)
+    assert run._kernels[USUAL] is kernel
     (record,) = caplog.records
     assert "cache in the cache's folder: OSError" in record.getMessage()
     assert "Set NUMBA_CACHE_DIR" in record.getMessage()

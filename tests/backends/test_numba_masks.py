@@ -107,14 +107,17 @@ def test_calls_with_and_without_a_mask_take_turns() -> None:
         assert torch.equal(left, right)
 
 
-def test_a_kernel_for_masks_is_made_when_a_mask_comes() -> None:
+def test_a_kernel_is_made_when_one_of_its_kind_comes() -> None:
     code = (
         "import torch, aw_ssim; x, y = torch.rand(2, 1, 1, 20, 20);"
         "from aw_ssim.backends.numba_cpu.run import _kernels;"
-        "made = lambda: [len(kernel.overloads) for kernel in _kernels.values()];"
+        "made = lambda: [tuple(kind) for kind, kernel in _kernels.items() if kernel.overloads];"
         "aw_ssim.ssim(x, y, backend='numba'); print(made());"
-        "aw_ssim.ssim(x, y, mask=x > 0, backend='numba'); print(made())"
+        "aw_ssim.ssim(x, y, mask=x > 0, backend='numba'); print(made());"
+        "aw_ssim.ssim(x, y, window_size=7, backend='numba'); print(made())"
     )
     command = [sys.executable, "-c", code]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert finished.stdout == "[1, 0]\n[1, 1]\n"
+    usual, masked, other = (False, 11), (True, 11), (False, None)
+    made = [[usual], [usual, masked], [usual, other, masked]]
+    assert finished.stdout.splitlines() == [str(kinds) for kinds in made]

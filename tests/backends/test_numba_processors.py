@@ -30,9 +30,10 @@ PROCESSORS = {
 @pytest.fixture(scope="module")
 def code() -> str:
     """LLVM's code of the kernel; numba keeps only what is made of it for this processor."""
-    dispatcher = run._dispatcher(run._digest_of_sources(), kept=False)
+    kind = run.Kind(masked=False, window=run.USUAL_WINDOW)
+    dispatcher = run._dispatcher(kind, kept=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(run._kernels, False, dispatcher)
+        patch.setitem(run._kernels, kind, dispatcher)
         value_and_gradients(*images((1, 1, 20, 20)), backend="numba")
     (compiled,) = dispatcher.overloads.values()
     text = compiled.library.get_llvm_str()

@@ -73,10 +73,10 @@ class Job(NamedTuple):
 
 
 @traced
-def one_tile(job, mask, plane, strip, columns, scratch):
+def one_tile(job, mask, plane, strip, columns, scratch, window):
     """The sum over the windows that begin in a tile, and the gradients of the pixels in it."""
     strip, columns = tiles.part_of(job.strips, strip), tiles.part_of(job.columns, columns)
-    tile = Tile(job, mask, scratch, plane, strip, columns)
+    tile = Tile(job, mask, scratch, plane, strip, columns, window)
     clear(scratch.totals, 0, STRIDE)
     clear(scratch.windows, 0, MOMENTS)
     for newest in steps(strip.first, strip.stop + tile.size - 1):
@@ -223,8 +223,10 @@ def take_number(counter):
     return take_one(counter)
 
 
-def tile_loop(digest: str) -> Callable[[Job, masked.Mask | None, Scratch], None]:
-    """The function to compile, with a digest of all that it is made of.
+def tile_loop(
+    digest: str, window: int | None
+) -> Callable[[Job, masked.Mask | None, Scratch], None]:
+    """The function to compile, for windows of a size or of any, with a digest of its sources.
 
     numba would keep what it compiled while this file alone is unchanged; a closure's contents
     count too.
@@ -240,7 +242,7 @@ def tile_loop(digest: str) -> Callable[[Job, masked.Mask | None, Scratch], None]
                 return
             plane, tile = index // tiles, index % tiles
             job.sums[plane, tile] = one_tile(
-                job, mask, plane, tile // across, tile % across, scratch
+                job, mask, plane, tile // across, tile % across, scratch, window
             )
 
     return run_tiles

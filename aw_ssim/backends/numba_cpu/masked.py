@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import passes
 from .passes import PIXELS, STRIDE, Y
 from .scratch import aligned, tile_rows
-from .tracing import LANES, Kept, choose, constant, load, load_one, multiply_add, steps, store
+from .tracing import LANES, Kept, choose, constant, each, load, load_one, multiply_add, steps, store
 from .vectors import formulas
 
 Floats = NDArray[np.float32]
@@ -61,7 +61,7 @@ def column_moments(mask, pixels, columns, row, taps, size, count):
 
         total, inverse, pivots = seen_through(share_and_pixels, size)
         sums = Kept((constant(0),) * 5)
-        for j in steps(size):
+        for j in each(size):
             share, x, y = share_and_pixels(j)
             dx, dy = x - pivots[0], y - pivots[1]
             sums.now = formulas.add(sums.now, share, (dx, dy, dx * dx, dy * dy, dx * dy))
@@ -82,7 +82,7 @@ def window_moments(mask, columns, windows, taps, size, count, first):
 
         _, inverse, pivots = seen_through(share_and_pivots, size)
         sums = Kept((constant(0),) * 5)
-        for j in steps(size):
+        for j in each(size):
             share = load_one(taps, j) * load(mask.weights, i + j)
             values = formulas.about(passes.load_fields(columns, i + j), *pivots)
             sums.now = formulas.add(sums.now, share, values)
@@ -94,7 +94,7 @@ def window_moments(mask, columns, windows, taps, size, count, first):
 def seen_through(share_and_values, size):
     """The total weight, 1 over it, and the weighted means of both images, which are the pivots."""
     seen = Kept((constant(0),) * 3)
-    for j in steps(size):
+    for j in each(size):
         total, sum_x, sum_y = seen.now
         share, x, y = share_and_values(j)
         seen.now = total + share, multiply_add(share, x, sum_x), multiply_add(share, y, sum_y)

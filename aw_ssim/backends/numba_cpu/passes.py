@@ -10,7 +10,7 @@ Each pass goes along a row, LANES columns at a time.
 from __future__ import annotations
 
 from ...availability import LARGEST_NUMBA_WINDOW
-from .tracing import LANES, Kept, load, load_one, multiply_add, steps, store
+from .tracing import LANES, Kept, each, load, load_one, multiply_add, steps, store
 from .vectors import formulas
 
 # The most rows and columns of a tile.
@@ -51,7 +51,7 @@ def column_moments(pixels, columns, row, taps, size, count):
         # The pivots' own sums: 0, or NaN where one is not finite.
         x, y = pivots[0] - pivots[0], pivots[1] - pivots[1]
         sums = Kept((x, y, x, y, x + y))
-        for j in steps(half):
+        for j in each(half):
             above, below = row + j * PIXELS + i, row + (size - 1 - j) * PIXELS + i
             sums.now = add_pixels(sums.now, load_one(taps, j), pixels, above, below, pivots)
         store_fields(columns, i, formulas.moments_of(*pivots, sums.now))
@@ -80,7 +80,7 @@ def window_moments(columns, windows, taps, size, count, first):
         centre, weight = load_fields(columns, i + half), load_one(taps, half)
         pivots = centre[:2]
         sums = Kept(tuple(weight * value for value in formulas.about(centre, *pivots)))
-        for j in steps(half):
+        for j in each(half):
             left = formulas.about(load_fields(columns, i + j), *pivots)
             right = formulas.about(load_fields(columns, i + size - 1 - j), *pivots)
             both = tuple(a + b for a, b in zip(left, right, strict=True))
@@ -101,7 +101,7 @@ def gather_and_spread(pixels, gradients, row, columns, windows, taps, size, firs
         pivots = tuple(load(columns, first + i + field) for field in (image * Y, Y - image * Y))
         centre, weight = bracket_about(windows, i + half, image, pivots), load_one(taps, half)
         bracket = Kept(tuple(part * weight for part in centre))
-        for j in steps(half):
+        for j in each(half):
             left = bracket_about(windows, i + j, image, pivots)
             right = bracket_about(windows, i + size - 1 - j, image, pivots)
             bracket.now = tuple(
@@ -109,7 +109,7 @@ def gather_and_spread(pixels, gradients, row, columns, windows, taps, size, firs
                 for a, b, total in zip(left, right, bracket.now, strict=True)
             )
         gathered = bracket.now
-        for j in steps(size):
+        for j in each(size):
             at, weight = row + j * PIXELS + first + i, load_one(taps, j)
             spread(gathered, weight, pixels, gradients, at, image, pivots)
 

@@ -65,11 +65,12 @@ class Tile(NamedTuple):
     plane: Value
     strip: Part
     columns: Part
+    window: int | None
 
     @property
     def size(self):
-        """Of the window."""
-        return self.job.taps.shape[0]
+        """Of the window; a number where the kernel is for it alone."""
+        return self.window or self.job.taps.shape[0]
 
     @property
     def windows(self):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,6 +186,11 @@ def steps(start: Any, stop: Any = None, step: Any = 1) -> Iterator[Value]:
         yield Value(index, value)
 
 
+def each(count: Any) -> Iterable[Any]:
+    """As `range`; with a number that is known now, each body is written by itself."""
+    return range(count) if isinstance(count, int) else steps(count)
+
+
 @contextlib.contextmanager
 def when(condition: Value) -> Iterator[None]:
     """As `if`."""
@@ -335,7 +340,8 @@ def traced(function: Callable[..., Any]) -> Any:
     ]
     define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     define.__name__ = function.__name__
-    return intrinsic(define)
+    # A number that numba knows while it compiles comes as Python's.
+    return intrinsic(prefer_literal=True)(define)
 
 
 def _taken_in(context: Any, kind: Any, value: Any) -> Any:
@@ -355,6 +361,8 @@ def _taken_in(context: Any, kind: Any, value: Any) -> Any:
         array = context.make_array(kind)(context, _builder, value)
         sides = cgutils.unpack_tuple(_builder, array.shape)
         return Array(Value(start, array.data), tuple(Value(index, side) for side in sides))
+    if isinstance(kind, types.IntegerLiteral):
+        return kind.literal_value
     if isinstance(kind, types.Integer):
         return Value(index, value)
     return Value(kind, value)
