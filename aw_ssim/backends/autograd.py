@@ -87,7 +87,9 @@ class _Sums(Function):
                 continue
             # By index: a reshape would write the expanded tensor's strides into a dynamic graph.
             of_plane = upstream[(...,) + (None,) * (gradient.dim() - 2)]
-            scaled = (gradient * of_plane).to(ctx.dtypes[i])
+            # In its own memory if it can be: fresh memory can take as long as the kernel's work.
+            scaled = gradient.mul_(of_plane) if _read_once() else gradient * of_plane
+            scaled = scaled.to(ctx.dtypes[i])
             # The sums lead back to the images: through them a second derivative finds its error.
             gradients[i] = (
                 _OnceOnly.apply(scaled, sums, ctx.backend) if torch.is_grad_enabled() else scaled
@@ -99,6 +101,14 @@ class _Sums(Function):
         tensors = _merge_batch(info.batch_size, in_dims, inputs[:4])
         outputs = _Sums.apply(*tensors, *inputs[4:])
         return _split_batch(outputs, info.batch_size)
+
+
+def _read_once() -> bool:
+    """Whether what the graph keeps is let go after this backward pass."""
+    # torch has no public name for this question, and before 2.5 none at all.
+    keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+    plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or inside_torch_func())
+    return plain and not keeps_graph()
 
 
 class _Maps(Function):

@@ -117,7 +117,7 @@ def test_a_graph_of_the_gradient_may_be_asked_for_and_not_used(
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_backward_twice_over_a_kept_graph(reduction: str, backend: str) -> None:
-    """A gradient that is only scaled in backward must not be scaled in place."""
+    """What is read again is not scaled in place."""
     x, y = (image.requires_grad_() for image in batch())
     value = aw_ssim(x, y, reduction=reduction, backend=backend)
     upstream = torch.full_like(value, 3.0)
@@ -157,6 +157,30 @@ def test_one_tensor_as_both_images(backend: str) -> None:
     aw_ssim(x, x, reduction="sum", backend=backend).backward()
     assert x.grad is not None
     assert float(x.grad.abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_gradient_is_scaled_in_place_where_it_is_read_once(
+    known: bool, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not known:
+        # As before torch 2.5.
+        monkeypatch.delattr(torch._C._autograd, "_get_current_graph_task_keep_graph")
+    x, y = (torch.rand(2, 3, 20, 20) for _ in range(2))
+    expected = torch.autograd.functional.jacobian(lambda x: 3 * ssim(x, y, backend="torch"), x)
+    x.requires_grad_()
+    value = 3 * ssim(x, y, backend="analytic")
+    node = value.grad_fn
+    while not hasattr(node, "saved_tensors"):
+        node = node.next_functions[0][0]
+    # A second name of the tensor would make autograd copy it.
+    address, before = node.saved_tensors[1].data_ptr(), node.saved_tensors[1].clone()
+    value.backward(retain_graph=kept)
+    assert (x.grad.data_ptr() == address) == (known and not kept)
+    if kept:
+        assert torch.equal(node.saved_tensors[1], before)
+    torch.testing.assert_close(x.grad, expected, atol=1e-7, rtol=1e-4)
 
 
 def saved_bytes(function: Callable[[], Tensor]) -> int:

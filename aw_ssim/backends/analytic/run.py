@@ -25,7 +25,7 @@ from .passes import Found, formulas, gather, moments
 CHUNK_PIXELS = 1 << 18
 # Of volumes no more than this part, or the buffers would outgrow the images; but an operation on
 # fewer voxels than this takes hardly less time.
-PART, LEAST_VOXELS = 12, 1 << 15
+PART, LEAST_VOXELS = 6, 1 << 17
 # A GPU is idle in small operations.
 CHUNK_OF_GPU = 1 << 22
 
