@@ -121,7 +121,7 @@ def decisions(counts, out, yes):
     found = (least(a, b), most(a, b), choose(a >= b, 10, 20), b // 3, 0 - a)
     for place, value in enumerate(found):
         store_one(out, place, value)
-    for place, condition in enumerate((a < b, a != b, yes, ~yes), start=len(found)):
+    for place, condition in enumerate((a < b, a == b, a != b, yes, ~yes), start=len(found)):
         store_one(out, place, 0)
         with when(condition):
             store_one(out, place, 1)
@@ -135,9 +135,10 @@ def test_indices_and_conditions_are_those_of_python(a: int, b: int, yes: bool) -
     def compute(counts, out, yes):
         return decisions(counts, out, yes)
 
-    counts, out = np.array([a, b]), np.empty(9, np.int64)
+    counts, out = np.array([a, b]), np.empty(10, np.int64)
     taken = compute(counts, out, yes)
-    expected = [min(a, b), max(a, b), 10 if a >= b else 20, b // 3, -a, a < b, a != b, yes, not yes]
+    expected = [min(a, b), max(a, b), 10 if a >= b else 20, b // 3, -a]
+    expected += [a < b, a == b, a != b, yes, not yes]
     assert out.tolist() == expected
     assert taken == a
     assert counts.tolist() == [a + 1, b]

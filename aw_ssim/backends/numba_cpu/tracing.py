@@ -105,7 +105,10 @@ class Value:
     def __ge__(self, other: Any) -> Value:
         return _comparison(">=", self, other)
 
-    def __ne__(self, other: Any) -> Value:  # type: ignore[override]
+    def __eq__(self, other: Any) -> Value:
+        return _comparison("==", self, other)
+
+    def __ne__(self, other: Any) -> Value:
         return _comparison("!=", self, other)
 
     def __invert__(self) -> Value:
