@@ -88,7 +88,7 @@ class _Sums(Function):
             # By index: a reshape would write the expanded tensor's strides into a dynamic graph.
             of_plane = upstream[(...,) + (None,) * (gradient.dim() - 2)]
             # In its own memory if it can be: fresh memory can take as long as the kernel's work.
-            scaled = gradient.mul_(of_plane) if _read_once() else gradient * of_plane
+            scaled = gradient.mul_(of_plane) if _read_once(upstream) else gradient * of_plane
             scaled = scaled.to(ctx.dtypes[i])
             # The sums lead back to the images: through them a second derivative finds its error.
             gradients[i] = (
@@ -103,12 +103,18 @@ class _Sums(Function):
         return _split_batch(outputs, info.batch_size)
 
 
-def _read_once() -> bool:
+def _read_once(upstream: Tensor) -> bool:
     """Whether what the graph keeps is let go after this backward pass."""
-    # torch has no public name for this question, and before 2.5 none at all.
+    # torch has no public names for two of these questions, and before 2.5 none for the first.
     keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
-    plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or inside_torch_func())
-    return plain and not keeps_graph()
+    return not (
+        keeps_graph()
+        or torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or inside_torch_func()
+        # A batch of gradients (`is_grads_batched`) has no room in the memory of one.
+        or torch._C._functorch.is_legacy_batchedtensor(upstream)
+    )
 
 
 class _Maps(Function):

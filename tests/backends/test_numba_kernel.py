@@ -31,7 +31,7 @@ from numba_cases import WEIGHTS, images, results_at_many_widths, value_and_gradi
 from aw_ssim.backends.numba_cpu import run
 from aw_ssim.backends.numba_cpu.passes import COLUMNS, ROWS
 from aw_ssim.backends.numba_cpu.tiles import cut
-from aw_ssim.backends.numba_cpu.tracing import LANES
+from aw_ssim.backends.numba_cpu.values import LANES
 
 USUAL = run.Kind(masked=False, window=run.USUAL_WINDOW)
 
@@ -208,7 +208,7 @@ import torch
 from numba.core.codegen import JITCPUCodegen
 known = JITCPUCodegen.magic_tuple
 JITCPUCodegen.magic_tuple = lambda self: (*known(self)[:2], {features!r})
-from aw_ssim.backends.numba_cpu.tracing import LANES
+from aw_ssim.backends.numba_cpu.values import LANES
 from numba_cases import results_at_many_widths
 torch.save((LANES, results_at_many_widths()), "results.pt")
 """

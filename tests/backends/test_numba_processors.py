@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 from numba_cases import images, value_and_gradients
 
 from aw_ssim.backends.numba_cpu import run
-from aw_ssim.backends.numba_cpu.tracing import LANES
+from aw_ssim.backends.numba_cpu.values import LANES
 
 # Triple, processor, numbers in a register, a packed multiply-add or multiply-subtract.
 PROCESSORS = {

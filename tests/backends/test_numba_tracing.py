@@ -12,27 +12,20 @@ pytest.importorskip("numba", reason="numba is optional: the extra aw_ssim[cpu]")
 
 import numba
 
-from aw_ssim.backends.numba_cpu.tracing import (
+from aw_ssim.backends.numba_cpu.memory import Kept, load, load_one, store, store_one, take_one
+from aw_ssim.backends.numba_cpu.passes import not_negative
+from aw_ssim.backends.numba_cpu.tracing import steps, traced, when
+from aw_ssim.backends.numba_cpu.values import (
     LANES,
-    Kept,
     choose,
     constant,
     double,
     index,
     least,
-    load,
-    load_one,
     most,
     multiply_add,
     sqrt,
-    steps,
-    store,
-    store_one,
-    take_one,
-    traced,
-    when,
 )
-from aw_ssim.backends.numba_cpu.vectors import not_negative
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

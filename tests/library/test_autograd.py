@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from cases import batch, noise, patches
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from aw_ssim import AWSSIMLoss, SSIMLoss, aw_ssim, ssim, ssim_components
 from aw_ssim.backends import choose_backend
@@ -181,6 +183,48 @@ def test_a_gradient_is_scaled_in_place_where_it_is_read_once(
     if kept:
         assert torch.equal(node.saved_tensors[1], before)
     torch.testing.assert_close(x.grad, expected, atol=1e-7, rtol=1e-4)
+
+
+def to_host_and_back() -> contextlib.AbstractContextManager[Any]:
+    return torch.autograd.graph.save_on_cpu()
+
+
+def as_they_are() -> contextlib.AbstractContextManager[Any]:
+    return torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
+
+
+@pytest.mark.parametrize("hooks", [to_host_and_back, as_they_are])
+@pytest.mark.parametrize("reentrant", [None, False, True])
+def test_gradients_are_the_same_however_a_graph_keeps_them(
+    reentrant: bool | None, hooks: Callable[[], Any], backend: str
+) -> None:
+    x, y = batch()
+    results = []
+    for plain in (True, False):
+        left, right = leaves((x, y))
+
+        def function(left: Tensor, right: Tensor) -> Tensor:
+            return aw_ssim(left, right, reduction="image", backend=backend)
+
+        with contextlib.nullcontext() if plain else hooks():
+            if plain or reentrant is None:
+                value = function(left, right)
+            else:
+                value = checkpoint(function, left, right, use_reentrant=reentrant)
+            (value * torch.linspace(-2, 3, len(value))).sum().backward()
+        results.append((left.grad, right.grad))
+    for expected, found in zip(*results, strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_a_batch_of_upstream_gradients(backend: str) -> None:
+    x, y = leaves(batch())
+    value = aw_ssim(x, y, reduction="image", backend=backend)
+    upstream = torch.eye(len(value), dtype=value.dtype)
+    kept = {"retain_graph": True}
+    expected = torch.stack([torch.autograd.grad(value, x, one, **kept)[0] for one in upstream])
+    (found,) = torch.autograd.grad(value, x, upstream, is_grads_batched=True)
+    torch.testing.assert_close(found, expected)
 
 
 def saved_bytes(function: Callable[[], Tensor]) -> int:

@@ -22,25 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked, passes, tiles
-from .passes import BASE, CROSS, MOMENTS, OF_Y, OWN, PIXELS, STRIDE, Y
+from .memory import Kept, load, load_one, store, take_one
+from .passes import BASE, CROSS, MOMENTS, OF_Y, OWN, PIXELS, STRIDE, Y, formulas
 from .scratch import Scratch
 from .tiles import Tile
-from .tracing import (
-    LANES,
-    Kept,
-    choose,
-    constant,
-    double,
-    load,
-    load_one,
-    multiply_add,
-    steps,
-    store,
-    take_one,
-    traced,
-    when,
-)
-from .vectors import formulas
+from .tracing import steps, traced, when
+from .values import LANES, choose, constant, double, multiply_add
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

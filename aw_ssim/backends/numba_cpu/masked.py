@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes
-from .passes import PIXELS, STRIDE, Y
+from .memory import Kept, load, load_one, store
+from .passes import PIXELS, STRIDE, Y, formulas
 from .scratch import aligned, tile_rows
-from .tracing import LANES, Kept, choose, constant, each, load, load_one, multiply_add, steps, store
-from .vectors import formulas
+from .tracing import each, steps
+from .values import LANES, choose, constant, multiply_add
 
 Floats = NDArray[np.float32]
 

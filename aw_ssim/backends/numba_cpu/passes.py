@@ -9,9 +9,13 @@ Each pass goes along a row, LANES columns at a time.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...availability import LARGEST_NUMBA_WINDOW
-from .tracing import LANES, Kept, each, load, load_one, multiply_add, steps, store
-from .vectors import formulas
+from ...formulas import EPS, compiled
+from .memory import Kept, load, load_one, store
+from .tracing import each, steps
+from .values import LANES, Value, choose, multiply_add, sqrt
 
 # The most rows and columns of a tile.
 ROWS = 256
@@ -31,6 +35,21 @@ Y = STRIDE
 BASE, OWN, CROSS = 2 * STRIDE, 3 * STRIDE, 6 * STRIDE
 # From the bracket of x to that of y.
 OF_Y = 2 * STRIDE
+
+
+def not_negative(value: Value) -> Value:
+    """0 instead of negative numbers; NaN remains."""
+    return choose(value < 0, 0, value)
+
+
+# The formulas of one window and one pixel, for vectors of them.
+formulas: Any = compiled(
+    lambda formula: formula,
+    EPS=EPS,
+    sqrt=sqrt,
+    multiply_add=multiply_add,
+    not_negative=not_negative,
+)
 
 
 def load_fields(row, at):

@@ -13,20 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masked
+from .memory import load, load_one, store, store_one
 from .passes import PIXELS, STRIDE, Y
-from .tracing import (
-    LANES,
-    Value,
-    choose,
-    least,
-    load,
-    load_one,
-    most,
-    steps,
-    store,
-    store_one,
-    when,
-)
+from .tracing import steps, when
+from .values import LANES, Value, choose, least, most
 
 
 def cut(size: int, limit: int, margin: int, window: int, gradient: bool) -> NDArray[np.int64]:
