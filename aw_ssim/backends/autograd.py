@@ -87,7 +87,7 @@ class _Sums(Function):
                 continue
             # By index: a reshape would write the expanded tensor's strides into a dynamic graph.
             of_plane = upstream[(...,) + (None,) * (gradient.dim() - 2)]
-            # In its own memory if it can be: fresh memory can take as long as the kernel's work.
+            # In its own memory if it can be: fresh memory can take half as long as the kernel.
             scaled = gradient.mul_(of_plane) if _read_once(upstream) else gradient * of_plane
             scaled = scaled.to(ctx.dtypes[i])
             # The sums lead back to the images: through them a second derivative finds its error.
