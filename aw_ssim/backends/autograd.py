@@ -105,12 +105,14 @@ class _Sums(Function):
 
 def _read_once(upstream: Tensor) -> bool:
     """Whether what the graph keeps is let go after this backward pass."""
-    # torch has no public names for two of these questions, and before 2.5 none for the first.
+    # Before all else: the questions below cannot be traced.
+    if torch.compiler.is_compiling():
+        return False
+    # torch has no public names for two of them, and before 2.5 none for the first.
     keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
     return not (
         keeps_graph()
         or torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
         or inside_torch_func()
         # A batch of gradients (`is_grads_batched`) has no room in the memory of one.
         or torch._C._functorch.is_legacy_batchedtensor(upstream)
